@@ -381,6 +381,7 @@ def test_what_changes_nothing_installed_is_not_validated_anew(tmp_path: Path, re
 def test_a_chart_of_this_machine_is_known_by_what_is_in_it(tmp_path: Path) -> None:
     chart = tmp_path / "chart"
     chart.mkdir()
+    (chart / "Chart.yaml").write_text("name: app\n")
     (chart / "values.yaml").write_text("a: 1\n")
     release = {"chart": str(chart), "version": None}
     assert [install(tmp_path, release=release) for _ in range(2)] == [True, False]

@@ -113,6 +113,28 @@ def pull(chart: str, version: str | None, folder: Path, deadline: float, options
     return Command(argv=("helm", "pull", chart, *wanted, *options, "--destination", str(folder)), deadline=deadline)
 
 
+def fault_of(archive: Path) -> str:
+    """What is wrong with an archive that was pulled; empty if it is a chart that can be read to its end.
+
+    Helm itself writes whatever a repository sends: a page for logins, half of an archive.
+    """
+    import tarfile  # only where one was pulled
+    import zlib
+
+    try:
+        with tarfile.open(archive, "r:gz") as files:
+            names = [each.name for each in files]
+        return (
+            ""
+            if any(name.count("/") == 1 and name.endswith("/Chart.yaml") for name in names)
+            else "it has no Chart.yaml"
+        )
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        begins = archive.read_bytes()[:60].decode("ascii", "replace").strip().split("\n")[0]
+        page = f"; it begins with {begins!r}: a web page, perhaps of a proxy or a login" if begins[:1] == "<" else ""
+        return f"what came cannot be read: {error}{page}"
+
+
 def package(chart: Path, folder: Path, deadline: float) -> Command:
     """Package a chart's folder into an archive, in another folder."""
     return Command(argv=("helm", "package", str(chart), "--destination", str(folder)), deadline=deadline)

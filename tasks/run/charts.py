@@ -143,10 +143,10 @@ def chart_of(facts: Facts, release: Release) -> Chart:
         return Chart(reference=reference, version=release.version, url=None, identity=f"{reference} {release.version}")
     if reference.startswith((".", "/")):
         path = (facts.root / reference).resolve()
-        if not path.exists():
+        if not path.is_file() and not (path / "Chart.yaml").is_file():
             raise BadInput(
                 f"the chart of release '{release.name}' does not exist: {path}",
-                why=f"helm.releases has it as {reference}, relative to {facts.root}",
+                why=f"helm.releases has it as {reference}, relative to {facts.root}; a folder needs a Chart.yaml",
                 fix="correct the path, or use repository/chart",
             )
         return _on_this_machine(reference, path, facts.settings.helm.repositories)
@@ -293,14 +293,15 @@ def _fetch(facts: Facts, chart: Chart, context: Context) -> Report:
     with tempfile.TemporaryDirectory(dir=folder, prefix=prefix("chart")) as fresh, _about(chart.parent, named):
         command = _pulled(facts, chart, Path(fresh), context)
         brought = sorted(Path(fresh).glob("*.tgz"))
-        if not brought:
+        fault = helm.fault_of(brought[0]) if brought else "it succeeded, but wrote no .tgz file"
+        if fault:
             raise LaunchError(
-                f"helm pull of {chart.display} left no archive",
-                why="it succeeded, but wrote no .tgz file",
+                f"helm pull of {chart.display} left no archive of a chart",
+                why=fault,
                 fix=f"try it by hand: {command.paste()}",
+                transient=bool(brought),
             )
-        cached = folder / brought[0].name
-        brought[0].replace(cached)  # atomic
+        cached = brought[0].replace(folder / brought[0].name)  # atomic
     facts.outputs.charts[chart.id] = str(cached)
     return Report(why=cached.name, exit_code=0)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import tarfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -35,8 +37,22 @@ def pulling(asked: Asked) -> Answer:
     argv = asked.command.argv
     version = argv[argv.index("--version") + 1] if "--version" in argv else "9.9.9"
     folder = Path(argv[argv.index("--destination") + 1])
-    (folder / f"{argv[2].rsplit('/', 1)[-1]}-{version}.tgz").write_text(asked.line)
+    archived(folder / f"{argv[2].rsplit('/', 1)[-1]}-{version}.tgz", asked.line)
     return Answer()
+
+
+def archived(path: Path, text: str) -> None:
+    """An archive of a chart whose Chart.yaml is this text."""
+    with tarfile.open(path, "w:gz") as archive:
+        member = tarfile.TarInfo("app/Chart.yaml")
+        member.size = len(text)
+        archive.addfile(member, io.BytesIO(text.encode()))
+
+
+def said(path: str) -> str:
+    """That text."""
+    with tarfile.open(path) as archive, archive.extractfile("app/Chart.yaml") or io.BytesIO() as file:
+        return file.read().decode()
 
 
 def of(folder: Path, **changes: Any) -> tuple[Facts, FakePrograms]:
@@ -128,7 +144,10 @@ def test_a_chart_on_this_machine_is_used_where_it_is(tmp_path: Path) -> None:
     assert programs.calls == []
 
 
-def test_a_path_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
+@pytest.mark.parametrize("there", [False, True], ids=["nothing", "a folder without Chart.yaml"])
+def test_a_path_that_is_not_there_is_bad_input(there: bool, tmp_path: Path) -> None:
+    if there:
+        (of(tmp_path)[0].root / "charts" / "web").mkdir(parents=True)
     with pytest.raises(BadInput, match="the chart of release 'web' does not exist") as caught:
         chart_of(of(tmp_path)[0], release("./charts/web"))
     assert "./charts/web" in caught.value.why
@@ -213,7 +232,7 @@ def by_index(asked: Asked) -> Answer:
     """helm pull: an archive that holds what the index of its repository says."""
     name = asked.command.argv[2].split("/")[0]
     archive = Path(asked.command.argv[-1], "app-1.0.0.tgz")
-    archive.write_text(Path(asked.env["HELM_REPOSITORY_CACHE"], f"{name}-index.yaml").read_text())
+    archived(archive, Path(asked.env["HELM_REPOSITORY_CACHE"], f"{name}-index.yaml").read_text())
     return Answer()
 
 
@@ -232,7 +251,7 @@ def test_one_name_with_another_address_is_another_index(cluster: str, tmp_path: 
     for name in (REPOSITORIES, "helm: fetch one/app 1.0.0"):
         for each in steps:
             given.act(each[name])
-    assert [Path(chart.archive(facts)).read_text() for chart, facts in charts] == [
+    assert [said(chart.archive(facts)) for chart, facts in charts] == [
         "https://old.example.com",
         "https://new.example.com",
     ]
@@ -355,6 +374,26 @@ def test_a_pull_that_brings_nothing_is_told(tmp_path: Path) -> None:
     step = planned(facts, release("one/app", "1.0.0"))["helm: fetch one/app 1.0.0"]
     with pytest.raises(LaunchError, match="left no archive"):
         given.act(step)
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["a page for logins", "half of it"])
+def test_what_a_repository_sends_in_place_of_a_chart_is_not_kept(half: bool, tmp_path: Path) -> None:
+    """Helm writes it and ends well: kept, it would fail each launch."""
+
+    def sends(asked: Asked) -> Answer:
+        archive = Path(asked.command.argv[-1], "app-1.0.0.tgz")
+        archived(archive, "name: app")
+        archive.write_bytes(archive.read_bytes()[:60] if half else b"<html>\nPlease log in</html>")
+        return Answer()
+
+    facts, programs = of(tmp_path)
+    programs.answers["helm pull"] = sends
+    step = planned(facts, release("one/app", "1.0.0"))["helm: fetch one/app 1.0.0"]
+    with pytest.raises(LaunchError, match="left no archive of a chart") as caught:
+        given.act(step)
+    assert caught.value.transient
+    assert ("a web page" in caught.value.why) is not half
+    assert chart_of(facts, release("one/app", "1.0.0")).cached(facts) is None
 
 
 def test_a_chart_that_was_never_fetched_cannot_be_installed(tmp_path: Path) -> None:
