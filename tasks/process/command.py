@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +15,8 @@ from tasks.core.redact import redact
 
 _ERROR = ("Error: ", "error: ")
 """Prefixes of the line with the error of Helm and kubectl; hints and parts of objects may follow it."""
+_HINT = re.compile(r"(?:See|Run) '[^']+ --help'")
+"""Beginning of the line that docker's own client puts below an error."""
 _TAIL = 12
 """Lines of output repeated in an error."""
 
@@ -107,7 +110,7 @@ def signal_name(number: int) -> str:
 def last_line(done: Completed) -> str:
     """The last meaningful line of stderr, or else of stdout."""
     for text in _shown(done):
-        lines = [line for each in text.splitlines() if (line := each.strip())]
+        lines = [line for each in text.splitlines() if (line := each.strip()) and not _HINT.match(line)]
         if lines:
             first = next((n for n in reversed(range(len(lines))) if lines[n].startswith(_ERROR)), len(lines) - 1)
             told = lines[first : first + 1 + lines[first].endswith(":")]

@@ -157,6 +157,8 @@ def test_codes_that_are_expected_are_no_failure() -> None:
         (done(out="a", err="b", quiet=True), "b"),
         (done(err="x" * 500), "x" * 400),
         (done(err="it went on\nand ended in:\n"), "and ended in:"),
+        (done(err="docker: no space\n\nRun 'docker run --help' for more information\n"), "docker: no space"),
+        (done(err="docker: no space.\nSee 'docker run --help'.\n"), "docker: no space."),
         (done(err="Error: 1 error occurred:\n\t* job x failed\n\n"), "Error: 1 error occurred: * job x failed"),
         (done(err="Error: it is missing\n\nUse --debug flag to render out invalid YAML\n"), "Error: it is missing"),
         (
