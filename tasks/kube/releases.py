@@ -110,9 +110,10 @@ class LiveRelease:
     @property
     def ended_before_objects(self) -> bool:
         """Whether its first installation ended at such hooks, before anything of its manifest was made."""
+        if (self.status, self.revision) != ("failed", 1):
+            return False
         said = str(_part(self._revision, "info").get("description") or "")  # Helm: pkg/action/install.go
-        first = (self.status, self.revision) == ("failed", 1)
-        return first and "failed pre-install" in said and self.installs_by_hooks
+        return "failed pre-install" in said and self.installs_by_hooks
 
     @cached_property
     def begun(self) -> str:
