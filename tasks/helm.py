@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from tasks.settings.schema import Release
 
 TASK = "helm"
-_LASTING = frozenset({"webhook-failing"})  # its certificate may come some time after its pods are ready
+_RETRY = Retry(attempts=4, first=1.0, cap=8.0)
+_LATE = frozenset({"webhook-failing"})  # its certificate may come some time after its pods are ready
+_LATE_OF_NEEDS = _LATE | {"kind-missing"}  # an operator may define kinds only when it runs
 
 
 @task(
@@ -112,7 +114,7 @@ def _why(facts: Facts, release: Release, chart: Chart) -> str | None:
 
 def _release(facts: Facts, release: Release, chart: Chart, why: str | None, needs: tuple[str, ...]) -> list[Step]:
     found: list[Step] = []
-    live = facts.installed(release)
+    live, timeouts = facts.installed(release), facts.settings.timeouts
     before = (API_READY, NAMESPACES, SECRETS, QUOTAS, chart.step, *needs, *_images(facts, release))
     if why is not None and live is not None and _left_behind(facts, live):
         clear = _clear(facts, release, live)
@@ -126,7 +128,7 @@ def _release(facts: Facts, release: Release, chart: Chart, why: str | None, need
             action=_install(facts, release, chart),
             needs=before,
             deadline=release.timeout + 15,
-            retry=Retry(attempts=4, first=1.0, cap=8.0, lasting=_LASTING, patience=facts.settings.timeouts.command),
+            retry=replace(_RETRY, lasting=_LATE_OF_NEEDS if release.needs else _LATE, patience=timeouts.command),
             skip=f"{chart.display} and its values have not changed" if why is None else None,
             why=why or "",
             expected=1.5,
@@ -231,11 +233,9 @@ def _hooks_left_out(facts: Facts, release: Release) -> tuple[str, ...]:
     live = facts.installed(release)
     if live is None or (live.status, live.revision) != ("failed", 1) or _left_behind(facts, live):
         return ()
-    if not live.installs_by_hooks:
-        return ()
     why = "its first installation had failed, and an upgrade does not run install hooks"
     way = f"if it lacks what they create: helm uninstall {release.name} -n {release.namespace}, then `invoke helm`"
-    return (f"release {_key(release)}: {why}; {way}",)
+    return (f"release {_key(release)}: {why}; {way}",) if live.installs_by_hooks else ()
 
 
 def _applied_again(facts: Facts, release: Release, context: Context) -> tuple[str, ...]:
@@ -332,7 +332,6 @@ def _keep(stamp: Path) -> None:
 
 
 def _ready(facts: Facts, release: Release, *, changed: bool) -> Step:
-
     skip, live = None, facts.installed(release)
     notes = _notes(release, live.unreadable) if live is not None and not changed else ()
     if not release.wait:

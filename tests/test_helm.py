@@ -181,6 +181,14 @@ def test_a_first_installation_that_an_earlier_launch_left_failed(
     assert "helm: clear web" not in named(helm.steps(of(tmp_path, live=live(theirs))))
 
 
+def test_what_an_operator_brings_when_it_runs_is_waited_for_where_it_is_needed(tmp_path: Path) -> None:
+    steps = named(helm.steps(of(tmp_path, configured({"name": "operator"}, {"name": "db", "needs": ["operator"]}))))
+    alone, after = (steps[f"helm: install {name} in web"].retry for name in ("operator", "db"))
+    assert alone.lasting == {"webhook-failing"}
+    assert after.lasting == {"webhook-failing", "kind-missing"}
+    assert alone.patience == after.patience == 60
+
+
 def test_needs_are_waited_for(tmp_path: Path) -> None:
     settings = configured({"name": "front", "needs": ["db", "queue"]}, {"name": "db"}, {"name": "queue", "wait": False})
     steps = named(helm.steps(of(tmp_path, settings)))
