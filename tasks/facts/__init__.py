@@ -1,1 +1,1 @@
-"""What is there now: the engine, the cluster, registries, programs, ports. Read only."""
+"""The current state of the engine, the cluster, registries, programs and ports. Read only."""

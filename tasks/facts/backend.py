@@ -1,6 +1,6 @@
-"""Where a launch goes: who makes the cluster, and how its API and the registries are reached without a program.
+"""The target of a launch: who creates the cluster, and how to reach its API and the registries without a program.
 
-That of a rehearsal is `tasks.rehearsal.backend`.
+The backend of a rehearsal is `tasks.rehearsal.backend`.
 """
 
 from __future__ import annotations
@@ -19,54 +19,54 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """One of those that `--engine` names."""
+    """A value of `--engine`."""
 
     name: str
     owns_cluster: bool
-    """This project makes and removes the cluster. Otherwise the cluster is foreign: only what this project created in
-    it is changed or removed."""
+    """Whether this project creates and removes the cluster. If not, the cluster is foreign: only what this project
+    created in it is changed or removed."""
     rehearsed: bool
-    """Nothing real is made."""
+    """Whether nothing real is created."""
     parts: tuple[str, ...]
-    """Parts of a launch that there are."""
+    """Available parts of a launch."""
     needs_programs: tuple[str, ...]
-    """Programs that are fetched where they are missing."""
+    """Programs that are downloaded if they are missing."""
 
     def api(self, kubeconfig: Path, programs: Programs) -> Api:
         """The API of a private kubeconfig."""
 
     def server_answers(self, host: str, port: int) -> bool:
-        """Whether an API's server speaks there."""
+        """Whether an API server answers there."""
 
     def http_status(self, address: str, port: int, host: str, path: str) -> int:
-        """The status that a published HTTP port answers with for a host name; 0 where nothing answers."""
+        """The response status of a published HTTP port for a host name; 0 without a response."""
 
     def registry_answers(self, port: int, context: Context, seconds: float) -> bool:
-        """Wait until a registry that was started answers; False if it does not within those seconds."""
+        """Wait until a started registry answers; False if it does not within those seconds."""
 
     def cache_fault(self, port: int, image: Reference) -> str:
-        """What keeps a cache from bringing what it does not have; "" if nothing does."""
+        """Why a cache cannot fetch missing layers; "" if it can."""
 
     def digest(self, port: int, image: Reference) -> str | None:
-        """The digest of a tag that a registry has; empty where it has none, None where it is silent."""
+        """The digest of a tag in a registry; empty if there is none, None without a response."""
 
     def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
-        """Bytes of an image's layers by their digests. Raises `tasks.clients.registry_http.NotFetched`."""
+        """Bytes of an image's layers by digest. Raises `tasks.clients.registry_http.NotFetched`."""
 
     def fetch(self, port: int, image: Reference, arch: str, context: Context) -> int:
-        """Have a cache bring an image; bytes. Raises `tasks.clients.registry_http.NotFetched`."""
+        """Fetch an image into a cache; returns bytes. Raises `tasks.clients.registry_http.NotFetched`."""
 
     def own(self, key: tuple[str, str], act: Action, context: Context) -> Report | None:
-        """Run what is the user's own: a `step` or a `build`, and its name. A rehearsal takes the time of it alone."""
+        """Run a `step` or a `build` of the user, by its name. A rehearsal only simulates the time."""
 
 
 class Network:
-    """The cluster's API and the registries by this machine's network."""
+    """Access to the cluster's API and the registries over this machine's network."""
 
     rehearsed = False
 
     def api(self, kubeconfig: Path, programs: Programs) -> Api:
-        """By certificate, or through kubectl."""
+        """With the certificate, or through kubectl."""
         from tasks.kube.transport import open_api
 
         return open_api(kubeconfig, programs)
@@ -78,7 +78,7 @@ class Network:
         return port_answers(host, port)
 
     def http_status(self, address: str, port: int, host: str, path: str) -> int:
-        """By a GET of 2 s at most, without any proxy."""
+        """By a GET of 2 s at most, without a proxy."""
         import http.client
 
         connection = http.client.HTTPConnection(address, port, timeout=2.0)
@@ -97,19 +97,19 @@ class Network:
         return answers(port, context, seconds)
 
     def cache_fault(self, port: int, image: Reference) -> str:
-        """By asking it for a layer that nobody has."""
+        """By requesting a layer that does not exist."""
         from tasks.clients.registry_http import fault
 
         return fault(port, image.repository)
 
     def digest(self, port: int, image: Reference) -> str | None:
-        """By a HEAD of 1.5 s at most: a cache asks its upstream."""
+        """By a HEAD of 1.5 s at most: a cache queries its upstream."""
         from tasks.clients.registry_http import digest
 
         return digest(port, image, 1.5)
 
     def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
-        """By its manifest."""
+        """From its manifest."""
         from tasks.clients.registry_http import layers
 
         return layers(port, image, arch, context)
@@ -127,7 +127,7 @@ class Network:
 
 
 class K3d(Network):
-    """A k3d cluster on a Docker engine, which this project makes."""
+    """A k3d cluster on a Docker engine, created by this project."""
 
     name = "k3d"
     owns_cluster = True
@@ -136,7 +136,7 @@ class K3d(Network):
 
 
 class Existing(Network):
-    """A cluster that exists already, and that a context of the user's kubeconfig names."""
+    """An existing cluster, from a context of the user's kubeconfig."""
 
     name = "existing"
     owns_cluster = False
@@ -145,4 +145,4 @@ class Existing(Network):
 
 
 BACKENDS: Mapping[str, type[K3d | Existing]] = {"k3d": K3d, "existing": Existing}
-"""Those that make real things, by name."""
+"""Backends that create real things, by name."""

@@ -1,10 +1,10 @@
-"""The user's builds: what their images will be called, and which of them a registry or the engine has.
+"""The user's builds: the names of their images, and which of them a registry or the engine has.
 
-A tag is the digest of all that an image is made from, so it is known before anything is built: the parts of the context
-that its Dockerfile copies, the Dockerfile, target, arguments, platform, and the digests of its base images. These are
-asked of the engine, else of the pull-through cache; where neither knows one, it counts as it was when it was built.
+A tag is the digest of all inputs of an image, so it is known before anything is built: the parts of the context
+that its Dockerfile copies, the Dockerfile, target, arguments, platform, and the digests of its base images. Those
+come from the engine, else from the pull-through cache; without either, the digest of the last build counts.
 
-Contents of a context are read once: their digests are kept with the size and times of each file, as in git's index.
+Contents of a context are read once: their digests are cached with the size and times of each file, as in git's index.
 """
 
 from __future__ import annotations
@@ -40,51 +40,51 @@ if TYPE_CHECKING:
 
 
 _PARTS = frozenset({"build", "helm", "manifests", "steps"})
-"""Parts of a launch that must know the images."""
+"""Parts of a launch that need the images."""
 _FORM = 1
-"""Of what a tag is made from: another one makes other tags."""
+"""Version of the tag's inputs: another version gives other tags."""
 _DIGITS = 16
 _AT_ONCE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildState:
-    """A build, the image that it is to make, and where that is."""
+    """A build, its image, and where the image is."""
 
     build: Build
     repository: str
-    """As nodes know it."""
+    """Repository as nodes use it."""
     context: Path
     dockerfile: Path
     inputs: str
-    """Digest of all that it is made from, but for base images."""
+    """Digest of all inputs except base images."""
     bases: tuple[str, ...]
     builder: Builder
     platform: str = ""
     tag: str = ""
     built: bool = False
-    """The engine has it."""
+    """Whether the engine has it."""
     pushed: bool = False
-    """Its registry has it."""
+    """Whether its registry has it."""
 
     @property
     def name(self) -> str:
-        """Of the build."""
+        """The name of the build."""
         return self.build.name
 
     @property
     def image(self) -> str:
-        """As pods name it."""
+        """The image as pods use it."""
         return f"{self.repository}:{self.tag}"
 
     @property
     def placeholders(self) -> dict[str, str]:
-        """What is filled in for it, in values and manifests."""
+        """Its placeholders in values and manifests."""
         name = self.name
         return {f"image:{name}": self.image, f"repository:{name}": self.repository, f"tag:{name}": self.tag}
 
     def used_in(self, text: str) -> bool:
-        """Whether a text that is filled in names it."""
+        """Whether a text with placeholders refers to it."""
         return self.tag in text or re.search(rf"{re.escape(self.repository)}(?![\w./-])", text) is not None
 
 
@@ -98,10 +98,10 @@ def read_inputs(
     *,
     owns_cluster: bool,
 ) -> tuple[BuildState, ...]:
-    """The enabled builds with the digests of their files, where these parts need them; the engine is asked then alone.
+    """The enabled builds with the digests of their files, if these parts need them; only then the engine is queried.
 
-    Raises `BadInput` for files that are not there, for what the engine cannot do, and for an image that nodes could
-    pull from nowhere.
+    Raises `BadInput` for missing files, for features that the engine lacks, and for an image that nodes cannot
+    pull from anywhere.
     """
     builds = wanted_builds(settings) if set(parts) & _PARTS else []
     if not builds:
@@ -113,7 +113,7 @@ def read_inputs(
         if on_push_registry(build) and not owns_cluster:
             raise BadInput(
                 f"the build '{build.name}' names no registry: its image is '{build.repository}'",
-                why="the push registry is reached by clusters of this project alone",
+                why="the push registry is available only to clusters of this project",
                 fix=f"--set builds.{build.name}.image=REGISTRY/{build.repository}: one that you can push to, and the "
                 "cluster can pull from",
             )
@@ -136,7 +136,7 @@ def read_inputs(
 
 
 def builder_of(host: Engine, wish: str = "") -> Builder:
-    """What docker builds with; since version 23 BuildKit needs the plugin buildx. `wish`: DOCKER_BUILDKIT."""
+    """What docker builds with; since version 23 BuildKit needs the buildx plugin. `wish`: DOCKER_BUILDKIT."""
     if wish.strip().lower() in ("0", "false"):
         return Builder.CLASSIC
     if host.buildx:
@@ -151,8 +151,8 @@ def _refuse_unable(build: Build, builder: Builder, platform: str) -> None:
     wish = "secrets" if build.secrets else f"the platform {build.platform}" if foreign else ""
     if wish:
         raise BadInput(
-            f"the build '{build.name}' wants {wish}, and docker builds with the classic builder here",
-            why="that one cannot do it: BuildKit can, which comes with docker's plugin buildx",
+            f"the build '{build.name}' needs {wish}, and docker uses the classic builder here",
+            why="only BuildKit supports that, which comes with docker's buildx plugin",
             fix="install buildx (the package docker-buildx-plugin; Docker Desktop has it), and do not set "
             "DOCKER_BUILDKIT=0",
         )
@@ -161,11 +161,11 @@ def _refuse_unable(build: Build, builder: Builder, platform: str) -> None:
 def _dockerfile(build: Build, context: Path, path: Path) -> str:
     try:
         if not context.is_dir():
-            raise _refused(build, f"{context} is no folder", "context", f"builds names it as {build.context}")
+            raise _refused(build, f"{context} is not a folder", "context", f"builds names it as {build.context}")
         return path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise _refused(
-            build, f"{path}: {error.strerror or error}", "dockerfile", "it is seen from the context"
+            build, f"{path}: {error.strerror or error}", "dockerfile", "it is relative to the context"
         ) from None
 
 
@@ -185,20 +185,20 @@ def _inputs(
     parts = copied(text)
     try:
         if parts is not None and any(_is_linked(context, each) for each in parts):
-            parts = None  # docker copies what a link leads to
+            parts = None  # docker copies the target of a link
         rules = listed.read_text(encoding="utf-8", errors="surrogateescape") if listed.exists() else ""
         left_out = ignored(rules) if parts is None else only(parts, ignored(rules))
         files = context_digest(context, left_out, cache / "contexts" / sha256(f"{context} {build.name}", _DIGITS))
     except OSError as error:
         raise _refused(
-            build, f"{error.filename}: {error.strerror or error}", "context", "docker gets all of it"
+            build, f"{error.filename}: {error.strerror or error}", "context", "docker needs all of it"
         ) from None
     made = [_FORM, build.target, sorted(build.args.items()), platform, sorted(build.secrets), text, files]
     return sha256(json.dumps(made))
 
 
 def _is_linked(context: Path, part: str) -> bool:
-    """Whether a part of a context is a symbolic link, or lies behind one."""
+    """Whether a part of a context is a symbolic link, or is below one."""
     paths = [context]
     for name in part.split("/") if part else ():
         paths = [each for path in paths for each in (path.glob(name) if set(name) & set("*?[") else [path / name])]
@@ -208,7 +208,7 @@ def _is_linked(context: Path, part: str) -> bool:
 
 
 def located(facts: Facts, found: Sequence[BuildState]) -> tuple[BuildState, ...]:
-    """The same with their tags, and where their images are: asked of registries and the engine."""
+    """The same builds with their tags and the location of their images, queried from registries and the engine."""
     if not found:
         return ()
     known = base_digests(facts, {base for each in found for base in each.bases})
@@ -223,7 +223,7 @@ def located(facts: Facts, found: Sequence[BuildState]) -> tuple[BuildState, ...]
 
 
 def _tag(facts: Facts, state: BuildState, known: Mapping[str, str]) -> str:
-    """As it was built last from the same, if its base images are the same, too."""
+    """The tag of the last build with the same inputs, if its base images are the same, too."""
     before = _remembered(facts, state)
     bases_before = before.get("bases", {})
     now = {base: known.get(base) or bases_before.get(base, "") for base in state.bases}
@@ -233,10 +233,10 @@ def _tag(facts: Facts, state: BuildState, known: Mapping[str, str]) -> str:
 
 
 def remember_built(facts: Facts, state: BuildState, resolved: Mapping[str, str]) -> None:
-    """Keep with which base images it was built; `resolved`: what BuildKit told of them.
+    """Record the base images of a build; `resolved`: digests reported by BuildKit.
 
-    Raises OSError, and `BadInput` where files were changed meanwhile: what is made from those of before gets another
-    tag then, since nobody knows what the image of this one holds.
+    Raises OSError, and `BadInput` if files were changed meanwhile: builds from the earlier files get another
+    tag then, since the content of this image is unknown.
     """
     known = base_digests(facts, state.bases)
     kept = {base: known.get(base) or resolved.get(parse(base).full, "") for base in state.bases}
@@ -247,7 +247,7 @@ def remember_built(facts: Facts, state: BuildState, resolved: Mapping[str, str])
     write_whole(path, json.dumps({"tag": f"sha256-{os.urandom(8).hex()}" if changed else state.tag, "bases": kept}))
     if changed:
         raise BadInput(
-            "its files were changed meanwhile, so run it again", why="somebody works on them", fix="run it again"
+            "its files were changed meanwhile, so run it again", why="they changed during the build", fix="run it again"
         )
 
 
@@ -264,7 +264,7 @@ def _memory(facts: Facts, state: BuildState) -> Path:
 
 
 def base_digests(facts: Facts, refs: Collection[str]) -> dict[str, str]:
-    """Digests of images: by their references, by the engine, else by the cache that they come through."""
+    """Digests of images by reference, from the engine, else from the cache of their registry."""
     found = {ref: parse(ref).digest for ref in refs if parse(ref).digest}
     found |= _inspected(facts, [ref for ref in refs if ref not in found])
 
@@ -281,7 +281,7 @@ def base_digests(facts: Facts, refs: Collection[str]) -> dict[str, str]:
 
 
 def _inspected(facts: Facts, refs: Iterable[str]) -> dict[str, str]:
-    """Digests, or else ids, of those images that the engine has."""
+    """Digests, or else ids, of the images in the engine."""
     names = tuple(refs)
     if not names:
         return {}
@@ -294,7 +294,7 @@ def _inspected(facts: Facts, refs: Iterable[str]) -> dict[str, str]:
 
 
 def in_registry(facts: Facts, state: BuildState) -> bool:
-    """Whether the registry of an image has it: the push registry by HTTP, another one by docker and its login."""
+    """Whether an image's registry has it: the push registry over HTTP, another one with docker and its login."""
     if on_push_registry(state.build):
         name = push_container(facts.settings)
         there, port = facts.registries.get(name), port_of(facts, name)
@@ -303,20 +303,20 @@ def in_registry(facts: Facts, state: BuildState) -> bool:
     ask = docker_build.remote_manifest(state.image, insecure=on_this_machine(registry_of(state.repository)))
     try:
         return facts.programs.run(ask, quiet=True).code == 0
-    except CommandFailed:  # it is silent: a push tells why
+    except CommandFailed:  # no answer: a push will report why
         return False
 
 
 _FRESH = 2_000_000_000
-"""Nanoseconds: a file that was changed so lately may change again within the same time stamp, so it is read again."""
+"""Nanoseconds: a file changed more recently may change again with the same timestamp, so it is read again."""
 _INDEX_FORM = 1
-"""Of the file of known digests; another one is not read."""
+"""Version of the file of known digests; other versions are ignored."""
 Known = dict[str, list[Any]]
 """Marks and digest of each file, by its path."""
 
 
 def context_digest(folder: Path, left_out: Ignored, index: Path) -> str:
-    """Of all that is in a folder and is not left out. `index`: where digests are kept. Raises OSError."""
+    """Digest of everything in a folder that is not excluded. `index`: cache of digests. Raises OSError."""
     known, found = _read(index), Known()
     rows: list[str] = []
     now = time.time_ns()
@@ -331,7 +331,7 @@ def context_digest(folder: Path, left_out: Ignored, index: Path) -> str:
                     continue
                 if directory:
                     pending.append(path)
-                with contextlib.suppress(FileNotFoundError):  # an editor's, and gone again
+                with contextlib.suppress(FileNotFoundError):  # a temporary file, gone again
                     what = entry.stat(follow_symlinks=False)
                     rows.append(f"{path}\0{what.st_mode:o}\0{_content(entry, path, what, known, found, now)}")
     if found != known:

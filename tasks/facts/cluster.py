@@ -1,9 +1,9 @@
-"""The state of a cluster and of its containers on the engine, and who owns it: found by exact label, read only.
+"""The state of a cluster and of its containers on the engine, and its owner: found by exact label, read only.
 
-Users of one engine have the same cluster names by default, and each other's nodes in reach: a label on nodes, written
-when they are made, names the owner. That is a user (uid) of a machine (/etc/machine-id): the same from every clone and
-shell. A container whose engine is outside of it has the machine id of an image, or none; there, and where a system has
-none, the state folder counts instead. OPENFRAME_OWNER names an owner that several users or job containers share.
+Users of one engine have the same cluster names by default, and access to each other's nodes: a label on nodes, set
+at their creation, names the owner. That is a user (uid) of a machine (/etc/machine-id): the same from every clone and
+shell. A container with an engine outside of it has the machine id of an image, or none; there, and on a system without
+one, the state folder counts instead. OPENFRAME_OWNER names an owner that several users or job containers share.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from tasks.process.programs import Programs
 
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 MARKER = "/openframe-complete"
-"""A file in server-0 that says that its creation was recorded as complete; it survives stop and start."""
+"""A file in server-0 that marks its creation as recorded complete; it survives stop and start."""
 _NO_FILE = re.compile(r"[Cc]ould not find the file|No such container")
 """Docker 20.10 says `No such container:path` for a missing file in older clients, all others the first."""
 UNKNOWN = "somebody whose name it does not tell"
-"""The owner of a cluster that was made before owners were written down, and of which nothing is in the state folder."""
+"""The owner of a cluster that was created before owners were recorded, and has no files in the state folder."""
 _SETTLED = 10.0
-"""Seconds after which Docker itself counts a start as a success (moby: `restartmanager`)."""
+"""Seconds after which Docker itself counts a start as successful (moby: `restartmanager`)."""
 _RESTARTS = 2
-"""Restarts by the engine of which the last is younger than that: it keeps ending. One alone may have helped."""
+"""Number of restarts by the engine, the last one more recent than that, for a crash loop. A single one may help."""
 _TELLING = re.compile(r"^(?:panic|fatal|error)\b|\blevel=(?:fatal|panic|error)\b|\b(?:FATAL|ERROR|ERRO|FATA)\b")
 _MESSAGE = re.compile(r'\bmsg="((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """A user, or a name that users share."""
+    """A user, or a name shared by users."""
 
     id: str
     name: str
-    """For people: `alice@laptop`."""
+    """For display: `alice@laptop`."""
 
     @property
     def label(self) -> str:
@@ -59,14 +59,14 @@ class Owner:
 
 
 def owner_of(label: str) -> Owner | None:
-    """The owner that a label names; None where it names none."""
+    """The owner in a label; None if it has none."""
     fields = parse_qs(label)
     found = fields.get("id", [""])[0]
     return Owner(id=found, name=fields.get("name", ["somebody"])[0]) if found else None
 
 
 def owner(environ: Mapping[str, str], state: Path, given: str | None = None) -> Owner:
-    """Whose clusters this process makes. `given`: setting cluster.owner; `state`: the user's state folder."""
+    """The owner of this process's clusters. `given`: setting cluster.owner; `state`: the user's state folder."""
     if given:
         return Owner(id=sha256(f"name\n{given}", 16), name=given)
     name = f"{user_name()}@{socket.gethostname()}"
@@ -83,7 +83,7 @@ def _place(environ: Mapping[str, str], state: Path) -> str:
 
 
 def _identity(state: Path) -> str:
-    """A number of the state folder, created at its first use; where it cannot be stored, the machine's name."""
+    """An id of the state folder, created on first use; if it cannot be stored, the machine's name."""
     path = state / "identity"
     with contextlib.suppress(OSError):
         return path.read_text().strip()
@@ -93,7 +93,7 @@ def _identity(state: Path) -> str:
         try:
             with os.fdopen(handle, "w") as file:
                 file.write(os.urandom(16).hex())
-            with contextlib.suppress(FileExistsError):  # another run has made it meanwhile
+            with contextlib.suppress(FileExistsError):  # another run has created it meanwhile
                 path.hardlink_to(fresh)
         finally:
             fresh.unlink()
@@ -103,18 +103,18 @@ def _identity(state: Path) -> str:
 
 
 class ContainerState(Enum):
-    """What a container does."""
+    """The state of a container."""
 
     CREATED = "was never started"
     RUNNING = "runs"
     PAUSED = "is paused"
     LOOPING = "keeps ending"
-    """The engine starts it again after each end; between two of them it may run for a moment."""
+    """The engine restarts it after each exit; in between it may run for a moment."""
     STOPPED = "is stopped"
 
 
 def container_state(inspected: Mapping[str, Any], now: float | None = None) -> ContainerState:
-    """What one container of `docker container inspect` does. `now`: seconds of the epoch."""
+    """The state of a container from `docker container inspect`. `now`: seconds of the epoch."""
     found = inspected["State"]
     if found.get("Status") == "created":
         return ContainerState.CREATED
@@ -130,7 +130,7 @@ def container_state(inspected: Mapping[str, Any], now: float | None = None) -> C
 
 
 def last_words(programs: Programs, name: str) -> str:
-    """The line of a container's log that says most about its end; empty where there is none."""
+    """The line of a container's log that explains its end best; empty if there is none."""
     try:
         done = programs.run(docker.logs(name), quiet=True)
     except LaunchError:
@@ -139,7 +139,7 @@ def last_words(programs: Programs, name: str) -> str:
 
 
 def telling_line(log: str) -> str:
-    """The last line that names a failure, without what surrounds its message; else the last line."""
+    """The last line with an error, reduced to its message; else the last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     found = next((line for line in reversed(lines) if _TELLING.search(line)), lines[-1] if lines else "")
     message = _MESSAGE.search(found)
@@ -147,7 +147,7 @@ def telling_line(log: str) -> str:
 
 
 def age(found: Mapping[str, Any], now: float) -> float:
-    """Seconds since its last start; many where that does not show."""
+    """Seconds since its last start; large if unknown."""
     try:
         return abs(now - datetime.fromisoformat(str(found["StartedAt"])).timestamp())
     except (KeyError, ValueError):
@@ -156,24 +156,24 @@ def age(found: Mapping[str, Any], now: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """Who claims a cluster of some name."""
+    """The claimant of a cluster name."""
 
     owner: Owner
     known: bool = True
-    """Something of a cluster of this name is in the state folder: one that names no owner is the claimant's."""
+    """The state folder has files for a cluster of this name: if it has no owner label, it belongs to the claimant."""
 
 
 class Presence(Enum):
-    """How much of a cluster is there."""
+    """Whether a cluster exists."""
 
     ABSENT = "absent"
     RUNNING = "running"
     STOPPED = "stopped"
-    """All or some of its nodes do not run."""
+    """All or some of its nodes are stopped."""
     INCOMPLETE = "incomplete"
-    """Made by us, but its creation was never recorded as complete."""
+    """Created by this project, but its creation was never recorded as complete."""
     FOREIGN = "foreign"
-    """A cluster of this name that this project did not make, or that belongs to another user of the engine."""
+    """A cluster of this name that this project did not create, or that belongs to another user of the engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,28 +194,28 @@ class Node:
     """Container port, host address, host port."""
     labels: Mapping[str, str]
     command: tuple[str, ...] = ()
-    """Words that its entrypoint gets: `server` or `agent`, and arguments of k3s."""
+    """Arguments of its entrypoint: `server` or `agent`, and arguments of k3s."""
     env: tuple[str, ...] = field(default=(), repr=False)
     """Variables as NAME=value; they may be secret."""
     binds: tuple[str, ...] = ()
-    """What is mounted, as SOURCE:TARGET[:OPTIONS]."""
+    """Mounts, as SOURCE:TARGET[:OPTIONS]."""
     last: str = ""
-    """Of one that keeps ending, the line of its log that says why."""
+    """For a node in a crash loop, the line of its log with the reason."""
 
     @property
     def kubernetes_name(self) -> str:
-        """Its name in Kubernetes: the container's, but for one that was restored under another."""
+        """Its name in Kubernetes: the container's, except for a node restored under another name."""
         given = [word.partition("=")[2] for word in self.command if word.startswith("--node-name=")]
         return given[-1] if given else self.name
 
     @property
     def running(self) -> bool:
-        """Whether it works: not paused, nor between two starts of one that keeps ending."""
+        """Whether it works: neither paused, nor in a crash loop."""
         return self.state is ContainerState.RUNNING
 
     @property
     def condition(self) -> str:
-        """Its name, and what is wrong with it where that is more than that it is stopped."""
+        """Its name, and its fault if it is more than stopped."""
         if self.state in (ContainerState.RUNNING, ContainerState.STOPPED):
             return self.name
         return f"{self.name} ({self.state.value}{f': {self.last}' if self.last else ''})"
@@ -223,13 +223,13 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterState:
-    """A cluster as the engine has it."""
+    """A cluster on the engine."""
 
     name: str
     presence: Presence
     nodes: tuple[Node, ...] = ()
     owner: str = ""
-    """Name of the owner of a foreign cluster that this project made; `UNKNOWN` where no label names one."""
+    """Owner of a foreign cluster that this project created; `UNKNOWN` without an owner label."""
 
     def of(self, *roles: str) -> tuple[Node, ...]:
         """Nodes of these roles, in the order of their names."""
@@ -237,14 +237,14 @@ class ClusterState:
 
     @property
     def paused(self) -> tuple[Node, ...]:
-        """Nodes whose processes are frozen, those first by which the API is reached."""
+        """Paused nodes, those first through which the API is reached."""
         rank = {"server": 0, "loadbalancer": 1}
         found = [node for node in self.nodes if node.state is ContainerState.PAUSED]
         return tuple(sorted(found, key=lambda each: rank.get(each.role, 2)))
 
     @property
     def only_paused(self) -> bool:
-        """Whether it would run if its nodes were resumed."""
+        """Whether resuming its nodes is enough to start it."""
         return bool(self.paused) and all(each.running or each in self.paused for each in self.nodes)
 
     @property
@@ -259,11 +259,11 @@ class ClusterState:
 
     @property
     def label(self) -> str:
-        """What the cluster was made with, as its first server remembers it; empty if it does not."""
+        """The settings at its creation, from a label of its first server; empty if it has none."""
         return self.first.labels.get(docker.CONFIG_LABEL, "") if self.first else ""
 
     def port(self, inside: int, *, first_server: bool = False) -> int | None:
-        """The host port at which a port of the cluster is published: on server-0, or on the load balancer first."""
+        """The host port for a port of the cluster: on server-0, or preferably on the load balancer."""
         roles = ("server", "loadbalancer") if first_server else ("loadbalancer", "server")
         published = (each for role in roles for node in self.of(role) for each in node.published)
         return next((host for port, _address, host in published if port == inside), None)
@@ -300,7 +300,7 @@ def read(
 ) -> ClusterState:
     """A cluster from its inspected containers. `complete`: the marker of its creation was found.
 
-    Without a `claim` it does not matter whose it is.
+    Without a `claim` its owner does not matter.
     """
     nodes = tuple(sorted((node(each) for each in inspected), key=lambda n: _order(n.name)))
     main = [each for each in nodes if each.role in ("server", "agent")]
@@ -308,7 +308,7 @@ def read(
     if not nodes:
         presence = Presence.ABSENT
     elif main and all(each.labels.get(docker.OURS) != name for each in main):
-        presence = Presence.FOREIGN  # one labelled node is enough: others may have been added by hand
+        presence = Presence.FOREIGN  # one labelled node is enough: others may have been added manually
     elif other:
         return ClusterState(name=name, presence=Presence.FOREIGN, nodes=nodes, owner=other)
     elif not any(each.role == "server" for each in main) or not complete:
@@ -321,10 +321,10 @@ def read(
 
 
 def _other(main: Sequence[Node], claim: Claim) -> str:
-    """Name of another owner; empty for a cluster that is the claimant's."""
+    """Name of another owner; empty for the claimant's own cluster."""
     owners = [found for each in main if (found := owner_of(each.labels.get(docker.OWNER, ""))) is not None]
     if not owners:
-        return UNKNOWN if main and not claim.known else ""  # an earlier version has written no owner
+        return UNKNOWN if main and not claim.known else ""  # an earlier version did not record owners
     return "" if any(each.id == claim.owner.id for each in owners) else owners[0].name
 
 
@@ -337,7 +337,7 @@ def _order(name: str) -> tuple[str, int]:
 def cluster_state(
     programs: Programs, name: str, known_complete: str | None = None, *, claim: Claim | None = None
 ) -> ClusterState:
-    """Query the engine. `known_complete`: id of a server-0 whose marker has been seen before, which saves a query."""
+    """Query the engine. `known_complete`: id of a server-0 whose marker was seen before, which saves a query."""
     ids = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={name}")).out.split()
     if not ids:
         return ClusterState(name=name, presence=Presence.ABSENT)
@@ -348,39 +348,39 @@ def cluster_state(
     marker = programs.run(docker.has_file(found.first.id, MARKER))
     if marker.code != 0 and not no_such_file(marker.err):
         raise LaunchError(
-            f"the engine does not tell whether the creation of the cluster '{name}' was completed",
+            f"the engine does not report whether the creation of the cluster '{name}' was completed",
             why=marker.err.strip() or f"docker cp ended with code {marker.code}",
-            fix="run it again; what is not known to be incomplete is never removed",
+            fix="run it again; a cluster is removed only if it is known to be incomplete",
             exit_code=marker.code,
         )
     return found if marker.code == 0 else replace(found, presence=Presence.INCOMPLETE)
 
 
 def _with_last(programs: Programs, cluster: ClusterState) -> ClusterState:
-    """With the last words of nodes that keep ending."""
+    """With the last log lines of nodes in a crash loop."""
     last = {each.id: last_words(programs, each.name) for each in cluster.nodes if each.state is ContainerState.LOOPING}
     return replace(cluster, nodes=tuple(replace(each, last=last.get(each.id, "")) for each in cluster.nodes))
 
 
 def no_such_file(err: str) -> bool:
-    """Whether `docker cp` says that the file, or the whole container, is not there; its code is 1 for everything."""
+    """Whether `docker cp` says that the file, or the whole container, does not exist; its code is 1 for everything."""
     return _NO_FILE.search(err) is not None
 
 
 def refuse_foreign(cluster: ClusterState) -> None:
-    """A cluster of this name that is not the user's is never touched. Raises `BadInput`."""
+    """A cluster of this name that does not belong to the user is never changed. Raises `BadInput`."""
     if cluster.presence is not Presence.FOREIGN:
         return
     other, delete = "choose another name (CLUSTER_NAME=…)", f"k3d cluster delete {cluster.name}"
     if not cluster.owner:
         raise BadInput(
-            f"there is a k3d cluster '{cluster.name}' that this project did not make",
-            why=f"its nodes lack the label {docker.OURS}: it may hold somebody's work",
+            f"a k3d cluster '{cluster.name}' exists that this project did not create",
+            why=f"its nodes lack the label {docker.OURS}: it may be in use",
             fix=f"{other}, or delete it yourself: {delete}",
         )
     raise BadInput(
         f"the cluster '{cluster.name}' belongs to {cluster.owner}",
-        why="who shares an engine shares the names of its clusters, and nobody changes or removes another's",
-        fix=f"{other}; if it is yours as well, say so on both sides before it is made (OPENFRAME_OWNER=NAME); "
-        f"if nobody needs it any more: {delete}",
+        why="users of one engine share the names of its clusters, and never change or remove those of others",
+        fix=f"{other}; to share it, set the same OPENFRAME_OWNER=NAME on both sides before it is created; "
+        f"if it is no longer needed: {delete}",
     )

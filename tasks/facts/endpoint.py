@@ -1,12 +1,12 @@
-"""Which Docker engine the `docker` program will use, whether it is outside of the container that this runs in, and what
-to do where it cannot be used.
+"""The Docker engine that `docker` will use, whether it is outside of the container that this runs in, and advice
+if it cannot be used.
 
 The order is docker's own (docker/cli: `cli/command/cli.go`, `resolveContextName`): DOCKER_HOST, then
 DOCKER_CONTEXT, then the context that `docker context use` wrote.
 
-A process in a container may use an engine outside of it, as with a mounted socket: nodes cannot mount its files then,
-and ports that the engine publishes on its loopback may not be on that of the process. `tasks.facts.engine` queries the
-engine about this only where there are signs of it: a launch on a host costs a few system calls.
+A process in a container may use an engine outside of it, through a mounted socket: nodes cannot mount its files then,
+and ports that the engine publishes on its loopback may not be reachable for the process. `tasks.facts.engine` queries
+the engine about this only if there are signs of it: a launch on a host costs a few system calls.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ _NETWORK = frozenset({"tcp", "http", "https", "ssh"})
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """An engine's address and where it was configured."""
+    """An engine's address and its source."""
 
     host: str = SOCKET
-    """Empty if a context is named whose address cannot be read."""
+    """Empty for a context whose address cannot be read."""
     context: str = "default"
     source: str = ""
     """DOCKER_HOST, DOCKER_CONTEXT, `docker context use`, or nothing."""
 
     @property
     def remote(self) -> bool:
-        """Whether the engine is on another machine, as its address says it."""
+        """Whether the engine is on another machine, according to its address."""
         text = self.host if "://" in self.host or self.host.startswith("/") else f"tcp://{self.host}"
         parts = urlsplit(text)
         return bool(self.host) and parts.scheme in _NETWORK and not on_loopback(parts.hostname or "")
 
     @property
     def identity(self) -> str:
-        """What tells one engine from another: a socket by where links lead to, as `docker` may be led by them."""
+        """Identifies an engine: a socket by its resolved path, since `docker` may use a link."""
         path = self.host.removeprefix("unix://")
         return f"unix://{os.path.realpath(path)}" if path != self.host else self.host or f"context {self.context}"
 
     @property
     def left(self) -> str:
-        """The command after which `docker` goes to the system's own engine; empty where it does so already."""
+        """The command that makes `docker` use the system's own engine; empty if it does so already."""
         if self.source.startswith("DOCKER_"):
             return f"`unset {self.source}`"
         return "`docker context use default`" if self.source else ""
@@ -69,7 +69,7 @@ class Endpoint:
 
 
 def endpoint(environ: Mapping[str, str]) -> Endpoint:
-    """Where `docker` would go in this environment."""
+    """The endpoint of `docker` in this environment."""
     host = environ.get("DOCKER_HOST", "")
     if host:
         return Endpoint(host=host, source="DOCKER_HOST")
@@ -84,7 +84,7 @@ def endpoint(environ: Mapping[str, str]) -> Endpoint:
 
 
 def on_this_machine(registry: str | None) -> bool:
-    """Whether a registry, by its host and port, is one of this machine."""
+    """Whether a registry, by its host and port, is on this machine."""
     return registry is not None and on_loopback(host_and_port(registry)[0])
 
 
@@ -95,7 +95,7 @@ def host_and_port(registry: str) -> tuple[str, str]:
 
 
 def on_loopback(name: str) -> bool:
-    """Whether a host is this machine by its name: localhost, a name below it (RFC 6761), or an address of loopback."""
+    """Whether a host name means this machine: localhost, a name below it (RFC 6761), or a loopback address."""
     if name in ("", "localhost") or name.endswith(".localhost"):
         return True
     try:
@@ -105,7 +105,7 @@ def on_loopback(name: str) -> bool:
 
 
 def _text(path: Path, *keys: str) -> str:
-    """A text in a JSON file; empty if it is not there."""
+    """A string in a JSON file; empty if it does not exist."""
     try:
         value = json.loads(path.read_text())
         for key in keys:
@@ -116,11 +116,11 @@ def _text(path: Path, *keys: str) -> str:
 
 
 _SIGNS = (Path("/.dockerenv"), Path("/run/.containerenv"))
-"""Files that Docker and Podman put into every container."""
+"""Files that Docker and Podman create in every container."""
 _VARIABLES = ("KUBERNETES_SERVICE_HOST", "container")
 """Set in pods, and by systemd's and Podman's containers."""
 _STAND_INS = "OPENFRAME_REHEARSAL"
-"""Set where `docker` is a stand-in: it has no engine (`tasks.rehearsal.folder`)."""
+"""Set if `docker` is that of a rehearsal: it has no engine (`tasks.rehearsal.folder`)."""
 _CGROUP = re.compile(r"/(?:docker|lxc)(?:/|-[0-9a-f]{12})|/kubepods|/libpod|/crio-|/cri-containerd-")
 _NAMESPACES = ("mnt", "net")
 
@@ -135,17 +135,17 @@ def contained(environ: Mapping[str, str], root: Path = Path("/")) -> bool:
 
 
 def outside(environ: Mapping[str, str], point: Endpoint) -> bool:
-    """Whether this is a container, and the engine is not in it, as far as that shows without asking it."""
+    """Whether this is a container and the engine is not in it, as far as visible without a query."""
     if environ.get(_STAND_INS):
         return False
     peer = _listener(point)
-    if peer == 0:  # it listens in another PID namespace
+    if peer == 0:  # the listener is in another PID namespace
         return True
     return contained(environ) and not (peer is not None and _beside_us(peer))
 
 
 def _listener(point: Endpoint) -> int | None:
-    """Process that listens at the engine's socket: 0 where it is in another PID namespace; None: it does not show."""
+    """Process that listens on the engine's socket: 0 if it is in another PID namespace; None: unknown."""
     parts = urlsplit(point.host)
     option = getattr(socket, "SO_PEERCRED", None)
     if parts.scheme != "unix" or option is None:
@@ -161,7 +161,7 @@ def _listener(point: Endpoint) -> int | None:
 
 
 def _beside_us(pid: int) -> bool:
-    """Whether a process has our file system and our network."""
+    """Whether a process shares our file system and our network."""
     try:
         return all(
             Path(f"/proc/{pid}/ns/{name}").readlink() == Path(f"/proc/self/ns/{name}").readlink()
@@ -172,7 +172,7 @@ def _beside_us(pid: int) -> bool:
 
 
 _CHECK = "`docker info` shows whether it worked"
-_WITHOUT = "to see a launch without an engine: `make rehearse` (nothing real is made)"
+_WITHOUT = "to see a launch without an engine: `make rehearse` (nothing real is created)"
 _STARTS = {
     "colima": "`colima start`",
     "orbstack": "`orb start`",
@@ -180,18 +180,18 @@ _STARTS = {
     "desktop-linux": "start Docker Desktop: `systemctl --user start docker-desktop`",
     "rootless": "`systemctl --user start docker`",
 }
-"""How the engine behind a context of that name is started."""
+"""How to start the engine behind a context of that name."""
 
 
 class EngineStopped(NoEngine):
-    """The engine is there, as far as that shows, but does not run."""
+    """The engine is installed, as far as visible, but does not run."""
 
 
 def engine_missing(system: str, *, podman: bool) -> NoEngine:
     """There is no docker program."""
     fix = {
         "linux": (
-            "install Docker Engine as your distribution has it (https://docs.docker.com/engine/install/):",
+            "install Docker Engine from your distribution (https://docs.docker.com/engine/install/):",
             "  Debian, Ubuntu: `sudo apt-get install docker.io`; Fedora: `sudo dnf install moby-engine`",
             'then `sudo systemctl enable --now docker` and `sudo usermod -aG docker "$USER"`, and log in again',
         ),
@@ -204,9 +204,9 @@ def engine_missing(system: str, *, podman: bool) -> NoEngine:
             "or Docker Engine inside WSL2, as on Linux: https://docs.docker.com/engine/install/",
         ),
     }[system]
-    why = "k3d makes its nodes as Docker containers"
+    why = "k3d creates its nodes as Docker containers"
     if podman:
-        why += "; Podman is there, but it is not supported"
+        why += "; Podman is installed, but not supported"
     return _refusal("Docker is missing: there is no program 'docker' on the PATH", why, fix)
 
 
@@ -218,7 +218,7 @@ def engine_stopped(system: str, point: Endpoint, said: str) -> NoEngine:
     elif point.source == "DOCKER_HOST" or (system == "linux" and point.left):
         fix = (f"start the engine at {point.host};", f"or use this machine's own: {point.left}")
         if point.host.startswith("/"):
-            fix = (f"`export DOCKER_HOST=unix://{point.host}`: a path alone is taken for a host's name",)
+            fix = (f"`export DOCKER_HOST=unix://{point.host}`: a path without a scheme is read as a host name",)
     else:
         fix = {
             "linux": (
@@ -236,13 +236,13 @@ def engine_stopped(system: str, point: Endpoint, said: str) -> NoEngine:
 
 
 def engine_denied(point: Endpoint, said: str) -> NoEngine:
-    """The socket is there, but not for this user."""
+    """The user has no permission for the socket."""
     return _refusal(
         "you may not use the Docker engine",
         _reported(said, point),
         (
             '`sudo usermod -aG docker "$USER"`, then log out and in again (in this shell at once: `newgrp docker`);',
-            "who is in that group can do all that root can: if that is not wanted, a rootless engine is yours alone",
+            "members of that group have root privileges: to avoid that, use a rootless engine",
             "(https://docs.docker.com/engine/security/rootless/)",
         ),
     )
@@ -253,21 +253,21 @@ def engine_remote(point: Endpoint) -> NoEngine:
     shell = f"`ssh {point.host.removeprefix('ssh://')}`" if point.host.startswith("ssh://") else "a shell there"
     return _refusal(
         f"the Docker engine is on another machine: {point.host}",
-        f"{point.source} says so; ports would be published on that machine's loopback, where nothing here reaches them",
+        f"set by {point.source}; ports would be published on that machine's loopback, unreachable from here",
         (
             f"use this machine's engine: {point.left};",
             f"or run this project on that machine ({shell});",
-            "or, for a cluster that exists there: `invoke up --engine existing --context NAME`",
+            "or, for an existing cluster there: `invoke up --engine existing --context NAME`",
         ),
     )
 
 
 def engine_outside(point: Endpoint) -> NoEngine:
-    """A container with the socket of an engine that is outside of it, and with a network of its own."""
+    """A container with the socket of an engine outside of it, and with a network of its own."""
     return _refusal(
         "this is a container, and its Docker engine is outside of it",
         f"{point.host or point.context} is a mounted socket: clusters are published on the loopback of the engine's "
-        "machine, where nothing in this container reaches them",
+        "machine, unreachable from this container",
         (
             "give this container that machine's network: `docker run --network host …`; in a dev container",
             '`"runArgs": ["--network=host"]`; in GitLab\'s runner `network_mode = "host"`; on GitHub',
@@ -279,15 +279,15 @@ def engine_outside(point: Endpoint) -> NoEngine:
 
 
 def engine_podman(point: Endpoint) -> NoEngine:
-    """What answers is Podman."""
+    """Podman answers instead of Docker."""
     where = f" at {point.host}" if point.host and not point.default else ""
     return _refusal(
-        f"what answers to 'docker'{where} is Podman",
+        f"'docker'{where} is Podman",
         "Podman is not supported: registries, networks and restarts of nodes behave differently there",
         (
             "install Docker Engine beside it: https://docs.docker.com/engine/install/"
-            + (f"; and lead docker back to it: {point.left}" if point.left else ""),
-            "where the package podman-docker stands in for docker, remove that first",
+            + (f"; and switch docker back to it: {point.left}" if point.left else ""),
+            "if the package podman-docker replaces docker, remove it first",
         ),
     )
 
@@ -305,31 +305,33 @@ def engine_silent(point: Endpoint, seconds: float) -> NoEngine:
     """It accepts the query and never answers."""
     return _refusal(
         "the Docker engine does not answer",
-        f"`docker info` ({point.host or point.context}) had not ended after {seconds:g} s",
+        f"`docker info` ({point.host or point.context}) did not finish within {seconds:g} s",
         ("restart it: `sudo systemctl restart docker`, or Docker Desktop, or `colima restart`",),
     )
 
 
 def engine_failed(point: Endpoint, said: str, environ: Mapping[str, str] = MappingProxyType({})) -> NoEngine:
-    """Anything else that docker says. `environ`: of its variables those are named that change how it asks."""
+    """Any other error of docker. `environ`: variables of docker that may cause it are reported."""
     from tasks.diagnose.rules import catalogue, clean, recognise  # where something failed
 
     known = recognise(catalogue(), clean(said), where="docker")
     given = [name for name in _SETTINGS if environ.get(name)]
     fix = [
         known.fix if known else "",
-        f"{point.left} goes back to this machine's own engine; `docker context ls` shows others" if point.left else "",
-        f"`unset {' '.join(given)}`, unless you mean it" if given else "",
+        f"{point.left} switches back to this machine's own engine; `docker context ls` shows others"
+        if point.left
+        else "",
+        f"`unset {' '.join(given)}`, unless it is intended" if given else "",
     ]
     why = known.reason if known else _reported(said, point) or "`docker info` reported nothing"
     return _refusal("the Docker engine cannot be used", why, [*filter(None, fix)] or ["run `docker info` by hand"])
 
 
 def _reported(said: str, point: Endpoint) -> str:
-    """Docker's own words, and who sent it there."""
+    """Docker's own message, and the source of the address."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     words = lines[-1] if lines else ""
-    return f"{words} ({point.source} leads there)" if point.source else words
+    return f"{words} ({point.source} points there)" if point.source else words
 
 
 def _refusal(

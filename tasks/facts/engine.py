@@ -1,4 +1,4 @@
-"""The Docker engine: what it is, where it runs, and how much of its machine it may use."""
+"""The Docker engine: its properties, where it runs, and its share of the machine."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tasks.process.command import Command, CommandFailed, DeadlinePassed
 from tasks.process.programs import Programs
 
 ASK = Command(argv=("docker", "info", "--format", "{{json .}}"), deadline=20.0, ok=(0, 1))
-"""One query for everything. Where the engine is silent, docker prints an empty answer, and ends with 0 or 1."""
+"""One query for everything. Without an answer of the engine docker prints an empty result, with code 0 or 1."""
 _MACHINES = re.compile(r"^(docker-desktop|colima|lima-|orbstack|rancher-desktop)")
 _SYSTEMS = re.compile(r"^(Docker Desktop|OrbStack|Rancher Desktop)")
 _STOPPED = re.compile(
@@ -67,12 +67,12 @@ class Engine:
     """Name of the operating system that it runs on."""
     version: str
     ncpu: int
-    """CPUs as the engine counts them, without quotas: it refuses a container's limit above this."""
+    """CPUs as the engine counts them, without quotas: it rejects a higher limit of a container."""
     cgroup_version: int
-    """1 or 2; 0: it does not say."""
+    """1 or 2; 0: unknown."""
     rootless: bool
     desktop: bool
-    """It runs in a machine of its own (Docker Desktop, Colima, ...): this one's /proc says nothing of it."""
+    """It runs in its own virtual machine (Docker Desktop, Colima, ...): this machine's /proc does not apply to it."""
     here: bool
     """It runs on this machine: same kernel, same host name."""
     name: str
@@ -80,38 +80,38 @@ class Engine:
     driver: str
     """Storage driver."""
     backing: str
-    """File system below it; empty if it does not say."""
+    """File system below it; empty if unknown."""
     missing_controllers: tuple[str, ...] = ()
-    """Of memory, cpu, cpuset and pids: those that it cannot limit."""
+    """Those of memory, cpu, cpuset and pids that it cannot limit."""
     forwarding: bool = True
-    """IPv4 packets are forwarded."""
+    """Whether IPv4 packets are forwarded."""
     proxy: str = ""
-    """A proxy of its own for its pulls, without a login; empty: it has none."""
+    """Proxy for its own pulls, without a login; empty if it has none."""
     subnets: tuple[str, ...] = ()
-    """Networks from which it takes subnets, where that is configured; empty: Docker's own."""
+    """Configured address pools for its networks; empty: Docker's defaults."""
     warnings: tuple[str, ...] = ()
     buildx: bool = False
-    """docker has this plugin, which works."""
+    """Whether docker has this plugin, and it works."""
     client: str = ""
-    """Version of docker itself; it says nothing of it before 23."""
+    """Version of docker itself; unknown before 23."""
     files: bool = True
-    """It sees this machine's files: they can be mounted into nodes."""
+    """Whether it sees this machine's files, so that they can be mounted into nodes."""
     host: str = ""
     """Its address."""
     context: str = ""
     """docker's own context for it."""
     time: str = ""
-    """Its clock when it was queried, RFC 3339; empty if it does not say."""
+    """Its clock when it was queried, RFC 3339; empty if unknown."""
 
     @property
     def platform(self) -> str:
-        """Its own platform, as images name it: `linux/amd64`; empty if it does not say."""
+        """Its own platform in image notation: `linux/amd64`; empty if unknown."""
         return linux_platform(self.arch)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Here:
-    """What identifies this machine, and how an engine is started on it."""
+    """Identifies this machine, and how an engine is started on it."""
 
     system: str
     kernel: str
@@ -121,16 +121,16 @@ class Here:
 
 @dataclass(frozen=True, kw_only=True)
 class Enclosure:
-    """What of this process's place the engine shares."""
+    """What the engine shares with this process."""
 
     files: bool = True
-    """It sees files of this process: they can be mounted into nodes."""
+    """It sees this process's files: they can be mounted into nodes."""
     loopback: bool = True
     """Ports that it publishes on loopback are on the loopback of this process."""
 
 
 def engine(programs: Programs) -> Engine:
-    """Query the engine. Raises `NoEngine`, with what to do."""
+    """Query the engine. Raises `NoEngine`, with advice."""
     here = Here(system=system(), kernel=platform.release(), name=socket.gethostname(), user=os.getuid())
     if programs.where("docker") is None:
         raise engine_missing(here.system, podman=programs.where("podman") is not None)
@@ -143,12 +143,12 @@ def engine(programs: Programs) -> Engine:
         raise engine_silent(point, ASK.deadline) from None
     except CommandFailed as error:
         raise engine_failed(point, error.done.err, programs.env) from None
-    except LaunchError as error:  # it could not even be started
+    except LaunchError as error:  # docker could not be started
         raise engine_failed(point, f"{error.what}: {error.why}") from None
     info = _parsed(done.out)
     _refuse(info, point, here, done.err, programs.env)
     shared = Enclosure()
-    if not is_machine(info, here):  # which brings files and ports to this one itself
+    if not is_machine(info, here):  # which shares files and ports with this one itself
         shared = enclosure(programs, point, rootless=_rootless(info))
     if not shared.loopback:
         raise engine_outside(point)
@@ -156,7 +156,7 @@ def engine(programs: Programs) -> Engine:
 
 
 def read(info: Mapping[str, Any], point: Endpoint, here: Here, *, files: bool = True) -> Engine:
-    """What an engine reports of itself, bounded by cgroups where it is on this machine."""
+    """The properties reported by an engine, bounded by cgroups if it is on this machine."""
     machine = is_machine(info, here)
     same = str(info.get("KernelVersion", "")) == here.kernel and info.get("Name") == here.name
     local = same and files and not machine
@@ -193,15 +193,15 @@ def read(info: Mapping[str, Any], point: Endpoint, here: Here, *, files: bool = 
 
 
 def is_machine(info: Mapping[str, Any], here: Here) -> bool:
-    """Whether the engine runs in a virtual machine of its own; on macOS there is no other way."""
+    """Whether the engine runs in its own virtual machine; on macOS always."""
     name, os_name = str(info.get("Name", "")), str(info.get("OperatingSystem", ""))
     return here.system == "darwin" or bool(_SYSTEMS.match(os_name)) or bool(_MACHINES.match(name))
 
 
 def is_podman(info: Mapping[str, Any], point: Endpoint) -> bool:
-    """Whether Podman answers: as the program (its own shape of answer), or behind its socket.
+    """Whether Podman answers: as the program (its own output format), or behind its socket.
 
-    There it names its own storage, no index server and its licence (podman: `pkg/api/handlers/compat/info.go`).
+    There it reports its own storage, no index server and its licence (podman: `pkg/api/handlers/compat/info.go`).
     """
     if {"host", "store"} <= info.keys() or "podman" in point.host.rsplit("/", 1)[-1]:
         return True
@@ -210,7 +210,7 @@ def is_podman(info: Mapping[str, Any], point: Endpoint) -> bool:
 
 
 def _refuse(info: Mapping[str, Any], point: Endpoint, here: Here, err: str, environ: Mapping[str, str]) -> None:
-    """Raises `NoEngine` for what is no engine that can be used."""
+    """Raises `NoEngine` for an unusable engine."""
     said = "\n".join([*(str(text) for text in info.get("ServerErrors") or ()), err])
     if is_podman(info, point) or "emulate docker cli using podman" in said.lower():
         raise engine_podman(point)
@@ -233,7 +233,7 @@ def _parsed(out: str) -> dict[str, Any]:
 
 
 def _utc(time: str) -> str:
-    """The engine writes it in its own time zone."""
+    """Converts from the engine's own time zone."""
     try:
         return datetime.fromisoformat(time).astimezone(UTC).isoformat()
     except ValueError:
@@ -245,9 +245,9 @@ def _rootless(info: Mapping[str, Any]) -> bool:
 
 
 def _limits(info: Mapping[str, Any], here: Here) -> Limits:
-    """Limits of the group that containers are put into, not of this process: those of a login do not apply.
+    """Limits of the cgroup for containers, not of this process: those of a login do not apply.
 
-    Where dockerd runs in a container itself, the root that is seen here is that container's group.
+    If dockerd runs in a container itself, the visible root is that container's cgroup.
     """
     if _rootless(info):
         parent = f"/user.slice/user-{here.user}.slice/user@{here.user}.service/user.slice"
@@ -259,22 +259,22 @@ def _limits(info: Mapping[str, Any], here: Here) -> Limits:
 
 
 def enclosure(programs: Programs, point: Endpoint, *, rootless: bool) -> Enclosure:
-    """What is shared; queries the engine, by two commands, only where it is outside. Never raises: in doubt all is."""
+    """What is shared; queries the engine, by two commands, only if it is outside. Never raises: default all."""
     if not outside(programs.env, point):
         return Enclosure()
     files = _sees_files(programs)
-    # a rootless engine has a network of its own, and brings what it publishes to that of who started it
+    # a rootless engine has a network of its own, and forwards published ports to that of its user
     return Enclosure(files=files, loopback=(rootless and files) or _shares_loopback(programs))
 
 
 def _sees_files(programs: Programs) -> bool:
-    """By creating a container of an image that does not exist, with a file mounted: the file is checked first."""
+    """By creating a container of a nonexistent image with a mounted file: the file is checked first."""
     folder = state_folder(programs.env)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, file = unfinished(folder / "seen")
     except OSError:
-        return True  # a state folder that cannot be used is reported elsewhere
+        return True  # an unusable state folder is reported elsewhere
     os.close(handle)
     try:
         said = programs.run(_probe(file), quiet=True).err
@@ -294,10 +294,10 @@ def _probe(file: Path) -> Command:
 
 
 def _shares_loopback(programs: Programs) -> bool:
-    """Whether the address of the engine's own bridge is one of this process's network."""
+    """Whether the address of the engine's own bridge belongs to this process's network."""
     try:
         found = json.loads(programs.run(_GATEWAY, quiet=True).out or "null")
-        # Docker 20.10 reports none where it was not configured: it is the first address then
+        # Docker 20.10 reports none if it was not configured: it is the first address then
         gateway = str(found[0].get("Gateway") or ipaddress.ip_network(found[0]["Subnet"])[1])
     except (LaunchError, ValueError, LookupError, TypeError, AttributeError):
         return True  # an engine without that bridge

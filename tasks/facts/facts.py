@@ -1,4 +1,4 @@
-"""What a plan is made from: settings, facts of engine and cluster, and the tools that its steps will use."""
+"""The inputs of a plan: settings, facts of engine and cluster, and the programs that its steps will use."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def concurrently(at_once: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool that is waited for at the end, but not after an error or Ctrl-C.
+    """A pool that is awaited at the end, but not after an error or Ctrl-C.
 
-    An engine that hangs would otherwise delay the end of the call for as long as the slowest query may take; the
-    programs that still run are ended with the call (`tasks.run.task.run_task`).
+    Otherwise a hanging engine would delay the end of the call for as long as the slowest query may take; the
+    programs that still run are terminated with the call (`tasks.run.task.run_task`).
     """
     pool = ThreadPoolExecutor(max_workers=at_once)
     try:
@@ -52,51 +52,51 @@ def concurrently(at_once: int) -> Iterator[ThreadPoolExecutor]:
 
 @dataclass(frozen=True, kw_only=True)
 class Live:
-    """Facts of a running cluster, read a moment ago."""
+    """Facts of a running cluster, just read."""
 
     objects: Mapping[Key, Mapping[str, Any] | None]
-    """Desired objects by key; None: not there."""
+    """Desired objects by key; None: missing."""
     releases: Mapping[tuple[str, str], LiveRelease]
     gone: Mapping[tuple[str, str], tuple[Key, ...]] = field(default_factory=dict)
-    """Objects that a release's manifest names and that are not there."""
+    """Missing objects of a release's manifest."""
     edited: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-    """Fields of a release's objects that somebody has set otherwise by kubectl since it was installed."""
+    """Fields of a release's objects that were changed with kubectl since its installation."""
     unready: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-    """Workloads of a release that are not ready, each with what is known."""
+    """Workloads of a release that are not ready, each with details."""
     nodes: tuple[str, ...] = ()
-    """Nodes that are ready."""
+    """Ready nodes."""
     nodes_unready: tuple[str, ...] = ()
     node_blocks: tuple[str, ...] = ()
-    """Addresses that traffic from nodes has, as `tasks.kube.addresses` derives them."""
+    """Source addresses of traffic from nodes, as derived by `tasks.kube.addresses`."""
     failing: tuple[str, ...] = ()
-    """Endpoints of the API that fail."""
+    """Failing endpoints of the API."""
     system: Mapping[str, str] = field(default_factory=dict)
-    """Workloads of kube-system, and jobs that install k3s's own charts; the text is empty for those that are ready."""
+    """Workloads of kube-system, and jobs that install k3s's own charts; the text is empty for ready ones."""
     served: tuple[str, ...] = ()
-    """Endpoints that answer."""
+    """Healthy endpoints."""
     use: Use | None = None
-    """What of the launch uses optional components; read only where one of those is not ready."""
+    """Use of optional components by the launch; read only if one of those is not ready."""
 
     def namespace_ends(self, name: str) -> bool:
-        """Whether a namespace is being deleted: what is still in it goes with it."""
+        """Whether a namespace is being deleted, with everything in it."""
         there = self.objects.get(Key("v1", "Namespace", None, name))
         return there is not None and bool(there["metadata"].get("deletionTimestamp"))
 
 
 def read_objects(api: Api, desired: Sequence[Key]) -> Live:
-    """The desired objects alone."""
+    """Only the desired objects."""
     return Live(objects=live(api, Resources(api), desired), releases={})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """Host ports that were chosen; None: not published."""
+    """The chosen host ports; None: not published."""
 
     http: int | None
     https: int | None
     api: int
     early: int | None = None
-    """server-0's own API port beside the load balancer's: it answers before that has started."""
+    """server-0's own API port besides the load balancer's: it answers before that has started."""
 
     @property
     def first_api(self) -> int:
@@ -107,19 +107,19 @@ class Ports:
 NETWORK_SETTINGS = ("network.proxy.http", "network.proxy.https", "network.proxy.no_proxy", "network.ca")
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 AUTHORITIES = "/etc/ssl/certs/openframe-ca.pem"
-"""In caches and nodes: the authorities that they trust beside those of their image."""
+"""Path in caches and nodes of the authorities that they trust besides those of their image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """The proxies and authorities of caches and nodes; by default none."""
+    """The proxies and authorities of caches and nodes; none by default."""
 
     http: Proxy | None = None
     https: Proxy | None = None
     direct: tuple[str, ...] = ()
-    """What is reached without a proxy, beside what follows from the cluster."""
+    """Hosts without a proxy, besides those that follow from the cluster."""
     authorities: str = field(default="", repr=False)
-    """Certificates in PEM form, each once."""
+    """Certificates in PEM form, without duplicates."""
 
     @property
     def proxied(self) -> bool:
@@ -127,7 +127,7 @@ class Network:
         return self.http is not None or self.https is not None
 
     def environment(self, own: Iterable[str] = ()) -> dict[str, str]:
-        """Variables of a container, with logins; `own`: what it reaches without a proxy. Empty without proxies."""
+        """Variables of a container, with logins; `own`: hosts without a proxy. Empty without proxies."""
         if not self.proxied:
             return {}
         from tasks.core.proxies import LOOPBACK
@@ -138,9 +138,9 @@ class Network:
 
     @property
     def described(self) -> dict[str, str]:
-        """By setting what it is, for people, and without logins; only what there is.
+        """Values for display by setting, without logins; only what is configured.
 
-        Of a login four digits of its hash: a change shows, and no guess can be confirmed by them.
+        For a login four digits of its hash: a change is visible, but a guess cannot be confirmed.
         """
         found = {}
         for name, each in (("http", self.http), ("https", self.https)):
@@ -156,61 +156,61 @@ class Network:
 
     @property
     def mark(self) -> str:
-        """A short text that changes with what is configured; empty if there is nothing."""
+        """A short text that changes with the configuration; empty if there is none."""
         return sha256(repr(sorted(self.described.items())))[:12] if self.described else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What the machine and the settings make of a cluster."""
+    """Properties of a cluster that follow from the machine and the settings."""
 
     image: str
     agents: int
     concurrency: int
     parallel_pulls: int | None = None
-    """Image pulls at once in each node; None: as many as the kubelet likes."""
+    """Concurrent image pulls in each node; None: the kubelet's default."""
     registries: tuple[str, ...] = ()
     """Containers to connect to the cluster's network, as `name:port`."""
     registries_yaml: str = ""
     network: Network = Network()
     """Proxies and certificate authorities of caches and nodes."""
     cgroup_v1: bool = False
-    """The engine puts nodes into groups of version 1."""
+    """Whether the engine uses cgroup v1 for nodes."""
     owner: str = ""
-    """Value of the label that says whose cluster it is."""
+    """Value of the owner label."""
     subnets: tuple[str, ...] = ()
-    """Networks from which the engine takes those of its clusters; empty: it does not say, so its usual ones."""
+    """Address pools of the engine for networks; empty: unknown, so the defaults."""
 
 
 @dataclass(kw_only=True)
 class Outputs:
-    """What steps of one run leave for later ones: the only state that changes while a plan runs."""
+    """Results that steps of one run pass on to later ones: the only state that changes while a plan runs."""
 
     ports: Ports | None = None
-    """Host ports in force: chosen again when the engine reports one as taken."""
+    """Current host ports: chosen again when the engine reports one as taken."""
     removing: bool = False
-    """Nodes are being removed on purpose: their end is no failure."""
+    """Set while nodes are removed on purpose: their end is no failure."""
     manifests: dict[str, str] = field(default_factory=dict, repr=False)
-    """Manifests of releases that this run installed, by `namespace/name`: secrets may be in them."""
+    """Manifests of releases that this run installed, by `namespace/name`: they may contain secrets."""
     charts: dict[str, str] = field(default_factory=dict)
     """Archives that this run downloaded, by chart and version."""
     registry_ports: dict[str, int] = field(default_factory=dict)
-    """Host ports of registries that this run made or found, by container."""
+    """Host ports of registries that this run created or found, by container."""
     ended: dict[str, str] = field(default_factory=dict)
-    """Nodes that have ended while they were watched, and what is known of it; they may run again."""
+    """Nodes that ended while they were watched, with details; they may run again."""
     own: dict[tuple[str, ...], list[dict[str, Any]]] = field(default_factory=dict, repr=False)
-    """The user's own objects, by their files: read once, since they may be large. Secrets may be among them."""
+    """The user's own objects, by their files: parsed once, since they may be large. They may contain secrets."""
     images: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Images that this run found, by what they depend on (`tasks.run.images`)."""
+    """Images that this run found, by the key of their inputs (`tasks.run.images`)."""
     registry_ids: dict[str, str] = field(default_factory=dict)
-    """Ids of registry containers that this run made."""
+    """Ids of registry containers that this run created."""
     leases: Leases | None = None
-    """That this run is about to use the shared registries, written on the engine."""
+    """This run's leases on the shared registries, recorded on the engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Everything that plans are made from: settings, and what was observed once. Made by `tasks.run.gather`."""
+    """Everything that plans are made from: settings, and the state observed once. Created by `tasks.run.gather`."""
 
     settings: Settings
     root: Path
@@ -218,23 +218,23 @@ class Facts:
     backend: Backend
     programs: Programs
     k3d_programs: Programs
-    """With the environment that k3d may see."""
+    """With k3d's environment."""
     helm_programs: Programs
-    """With Helm's folders in those of this project."""
+    """With Helm's folders redirected to this project's."""
     paths: ClusterPaths
     host: Engine | None = None
-    """The Docker engine; None where none is queried."""
+    """The Docker engine; None if none is queried."""
     cluster: ClusterState
     shape: Shape
     ports: Ports | None = None
     images: Mapping[str, bool] = field(default_factory=dict)
     """Images of the launch, and whether the engine has them for its own platform."""
     other_platforms: Mapping[str, str] = field(default_factory=dict)
-    """Images that it has for another platform alone, and for which."""
+    """Images that it has only for another platform, and for which."""
     registries: Mapping[str, Any] = field(default_factory=dict)
     """Registry containers that exist, by name."""
     live: Live | None = field(default=None, repr=False)
-    """What is in the cluster; None where its API does not answer."""
+    """Objects in the cluster; None if its API does not answer."""
     releases: tuple[Release, ...] = ()
     helm_version: str = ""
     helm_major: int = 4
@@ -242,17 +242,17 @@ class Facts:
     secrets_left_out: tuple[tuple[str, str], ...] = ()
     """Name and reason of secrets without a value."""
     environment: str = ""
-    """In a foreign cluster: what its objects are labelled with when they are created."""
+    """For a foreign cluster: the label value of objects that this project creates there."""
     restore: Restore | None = None
-    """The snapshot that the cluster is made from; None: it is made empty, or is there."""
+    """The snapshot that the cluster is created from; None: created empty, or existing."""
     clear_pending: bool = False
-    """Whether releases that another Helm has left pending, or is at work on, are cleared."""
+    """Whether to clear releases that another Helm has left pending, or is working on."""
     bundle: Bundle | None = None
-    """What has everything that would be downloaded: nothing else is asked for it."""
+    """The only source of downloads, if given."""
     rendered: Mapping[Path, str] = field(default_factory=dict, repr=False)
-    """The user's folders of manifests that have a kustomization, as kubectl renders them: secrets may be in them."""
+    """The user's kustomization folders, as rendered by kubectl: they may contain secrets."""
     builds: tuple[BuildState, ...] = ()
-    """The user's own images; none for parts that need not know them."""
+    """The user's own images; empty for parts that do not need them."""
     outputs: Outputs = field(default_factory=Outputs)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _api: list[Api] = field(default_factory=list)
@@ -260,7 +260,7 @@ class Facts:
 
     @property
     def owns_cluster(self) -> bool:
-        """Whether this project makes and removes the cluster."""
+        """Whether this project creates and removes the cluster."""
         return self.backend.owns_cluster
 
     @property
@@ -270,12 +270,12 @@ class Facts:
 
     @property
     def platform(self) -> str:
-        """The engine's own platform, such as `linux/amd64`; empty where it is not known."""
+        """The engine's own platform, such as `linux/amd64`; empty if unknown."""
         return self.host.platform if self.host is not None else ""
 
     @property
     def placeholders(self) -> dict[str, str]:
-        """What `${NAME}` stands for in values and manifests."""
+        """Values of `${NAME}` in values and manifests."""
         cluster = self.settings.cluster
         found = {"IP": cluster.bind_address, "DOMAIN": cluster.domain}
         for build in self.builds:
@@ -284,15 +284,15 @@ class Facts:
 
     @property
     def has_own_steps(self) -> bool:
-        """Whether there are steps of the user's own, or a module that may have some."""
+        """Whether the user has own steps, or a module that may define some."""
         return bool(self.settings.steps) or own_tasks(self.root) is not None
 
     def builds_image(self, image: str) -> bool:
-        """Whether an image is one of the user's builds: it is pushed, and nobody else has it."""
+        """Whether an image is one of the user's builds: it is pushed, and not available elsewhere."""
         return any(image.startswith(f"{each.repository}:") for each in self.builds)
 
     def installed(self, release: Release) -> LiveRelease | None:
-        """A release as it is in the cluster; None where it is not there, or the cluster cannot be asked yet."""
+        """A release in the cluster; None if it does not exist, or the cluster cannot be queried yet."""
         return None if self.live is None else self.live.releases.get((release.namespace, release.name))
 
     def namespace_ends(self, namespace: str | None) -> bool:
@@ -300,7 +300,7 @@ class Facts:
         return bool(namespace) and self.live is not None and self.live.namespace_ends(namespace or "")
 
     def api(self) -> Api:
-        """The cluster's API by the private kubeconfig, once that has been written."""
+        """The cluster's API with the private kubeconfig, once that exists."""
         with self._lock:
             if not self._api:
                 if not self.paths.kubeconfig.exists():
@@ -313,9 +313,9 @@ class Facts:
             return self._api[0]
 
     def watched(self) -> Api:
-        """The API for waits: answered from watches, where these need no process and the cluster is this project's.
+        """The API for waits: answered from watches, if these need no process and the cluster belongs to this project.
 
-        In a foreign cluster only what is needed is read: it may be large, and rights may be few.
+        In a foreign cluster only what is needed is read: it may be large, and permissions may be limited.
         """
         from tasks.kube.client import Direct
         from tasks.kube.watch import Watched
@@ -335,7 +335,7 @@ class Facts:
             self._api.clear()
 
     def close(self) -> None:
-        """End what watches the cluster (it begins again with the next wait), and what this run holds on the engine."""
+        """Close the watches of the cluster (the next wait opens them again), and this run's leases on the engine."""
         if self.outputs.leases is not None:
             self.outputs.leases.close()
         with self._lock:

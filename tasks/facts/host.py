@@ -1,4 +1,4 @@
-"""The machine here: disk and kernel limits of its engine, rights of its user, and resolution of names."""
+"""The local machine: disk and kernel limits of its engine, permissions of its user, and DNS."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tasks.process.programs import Programs
 
 _INOTIFY = Path("/proc/sys/fs/inotify")
 _RESOLVE_S = 3.0
-"""Seconds for all names together: a resolver that takes longer is as good as none."""
+"""Seconds for all names together: a slower resolver is useless."""
 _SERVICES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SUDO = Command(argv=("sudo", "-n", "true"), deadline=5.0, ok=(0, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """The file system that holds the engine's data, in bytes."""
+    """The file system with the engine's data, in bytes."""
 
     total: int
     free: int
@@ -44,7 +44,7 @@ class Inotify:
 
 @dataclass(frozen=True, kw_only=True)
 class Rights:
-    """What this user may do without being asked."""
+    """What this user may do without a password prompt."""
 
     root: bool
     sudo: bool | None
@@ -57,7 +57,7 @@ class Rights:
 
 
 def disk(host: Engine) -> Disk | None:
-    """Room where the engine keeps its data; None where that is not on this machine."""
+    """Disk space for the engine's data; None if that is not on this machine."""
     if not host.here or not host.root_dir:
         return None
     try:
@@ -68,7 +68,7 @@ def disk(host: Engine) -> Disk | None:
 
 
 def inotify(host: Engine, folder: Path = _INOTIFY) -> Inotify | None:
-    """Limits of this kernel, if it is the engine's too."""
+    """Limits of this kernel, if the engine shares it."""
     if not host.here:
         return None
     try:
@@ -81,14 +81,14 @@ def inotify(host: Engine, folder: Path = _INOTIFY) -> Inotify | None:
 
 
 def unpigz(host: Engine, path: str = _SERVICES) -> bool | None:
-    """Whether an engine on this machine finds it: services get a PATH of their own (man 5 systemd.exec)."""
+    """Whether an engine on this machine finds it: services have their own PATH (man 5 systemd.exec)."""
     if not host.here:
         return None
     return shutil.which("unpigz", path=f"{path}:{os.environ.get('PATH', '')}") is not None
 
 
 def rights(programs: Programs) -> Rights:
-    """Whether something can be run as root without being asked for a password."""
+    """Whether root commands work without a password prompt."""
     if os.geteuid() == 0:
         return Rights(root=True, sudo=None)
     if programs.where("sudo") is None:
@@ -100,9 +100,9 @@ def rights(programs: Programs) -> Rights:
 
 
 def unresolved(names: Collection[str], seconds: float = _RESOLVE_S) -> dict[str, str]:
-    """Those names that have no address, with the resolver's words.
+    """The names without an address, with the resolver's message.
 
-    The resolver cannot be interrupted: its threads are left behind, and end by themselves.
+    The resolver cannot be interrupted: its threads are left behind, and end on their own.
     """
     answers: dict[str, str] = {}
 
@@ -124,8 +124,8 @@ def unresolved(names: Collection[str], seconds: float = _RESOLVE_S) -> dict[str,
 
 
 def helm_at_work(release: str) -> int | None:
-    """Number of a process of this user that is a Helm at work on a release of that name, and not one that a run of this
-    project has started; None: none shows.
+    """Id of a Helm process of this user that works on a release of that name and was not started by a run of this
+    project; None if there is none.
     """
     import psutil
 

@@ -1,4 +1,4 @@
-"""What this machine may really use: its processors and memory, less what cgroups and affinity take away."""
+"""The usable resources of this machine: CPUs and memory within cgroups and CPU affinity."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNLIMITED = 1 << 60
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """A machine as far as we may use it."""
+    """The usable part of a machine."""
 
     cpus: int
     memory_bytes: int
@@ -31,7 +31,7 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What cgroups allow; None: no limit."""
+    """Limits of cgroups; None: no limit."""
 
     cpus: float | None = None
     memory_bytes: int | None = None
@@ -91,10 +91,10 @@ def own_groups(text: str) -> dict[str, str]:
 
 
 def limits(groups: Mapping[str, str], root: Path = CGROUPS) -> Limits:
-    """The smallest limits between the root, as it is seen here, and these groups.
+    """The smallest limits between the visible root and these groups.
 
-    A container sees its own group as the root, so that counts too. Groups that are not there
-    (another namespace's paths) are passed over.
+    A container sees its own group as the root, so that counts, too. Missing groups
+    (paths of another namespace) are skipped.
     """
     cpus: list[float] = []
     memory: list[int] = []
@@ -156,7 +156,7 @@ LEAST_CONCURRENCY = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Sized:
-    """What the machine's size makes of a launch where nothing else is configured."""
+    """Defaults of a launch that follow from the machine's size."""
 
     agents: int
     concurrency: int

@@ -1,4 +1,4 @@
-"""The user's own manifests: files and folders, read as kubectl reads them, with `${IP}`, `${DOMAIN}` and images of
+"""The user's own manifests: files and folders, parsed like kubectl, with `${IP}`, `${DOMAIN}` and images of
 builds filled in.
 
 Folders with a kustomization are rendered by kubectl.
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 _ENDINGS = (".yaml", ".yml", ".json")
 _SERVERS_OWN = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink")
-"""Fields that an exported object has; server-side apply refuses the first, the others are of no use."""
+"""Fields of exported objects; server-side apply rejects the first, the others are useless."""
 _USUAL = "default"
-"""The namespace of an object that names none."""
+"""The default namespace of objects."""
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
-"""Files that make a folder one to be rendered (kustomize: `konfig.RecognizedKustomizationFileNames`)."""
+"""Files that mark a folder for rendering (kustomize: `konfig.RecognizedKustomizationFileNames`)."""
 
 _AT_ONCE = 4
 _OUTSIDE = frozenset({"prepull", "registry"})
-"""Parts that put nothing into a cluster."""
+"""Parts that apply nothing to a cluster."""
 
 
 def kustomizations(files: Sequence[str], root: Path) -> tuple[Path, ...]:
@@ -45,7 +45,7 @@ def kustomizations(files: Sequence[str], root: Path) -> tuple[Path, ...]:
 
 
 def own_objects(facts: Facts, paths: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """The user's own objects, of all their files or of these; each file is read once. Raises `BadInput`."""
+    """The user's own objects, from all their files or from these; each file is parsed once. Raises `BadInput`."""
     files = tuple([file.path for file in facts.settings.manifests.files] if paths is None else paths)
     if files not in facts.outputs.own:
         check = partial(refuse_unknown, facts.settings)
@@ -54,7 +54,7 @@ def own_objects(facts: Facts, paths: Sequence[str] | None = None) -> list[dict[s
 
 
 def needs_by_object(facts: Facts) -> dict[Key, tuple[str, ...]]:
-    """Releases that an object's files need, of those that need any."""
+    """Releases that an object's file needs, for objects with needs."""
     found: dict[Key, tuple[str, ...]] = {}
     for file in facts.settings.manifests.files:
         for each in own_objects(facts, [file.path]) if file.needs else ():
@@ -63,7 +63,7 @@ def needs_by_object(facts: Facts) -> dict[Key, tuple[str, ...]]:
 
 
 def kustomized(settings: Settings, root: Path, programs: Programs, parts: Collection[str]) -> dict[Path, str]:
-    """The text of each such folder, for a task that works in a cluster. Raises `BadInput` for one that cannot be."""
+    """The rendered text of each such folder, for a task that works in a cluster. Raises `BadInput` on failure."""
     found = kustomizations([file.path for file in settings.manifests.files], root)
     if not found or set(parts) <= _OUTSIDE:
         return {}
@@ -91,12 +91,12 @@ def user_objects(
     rendered: Mapping[Path, str] = MappingProxyType({}),
     check: Callable[[Any, str], None] = lambda _object, _place: None,
 ) -> list[dict[str, Any]]:
-    """Objects of all files in their order, a folder's files by name; lists are opened, empty documents dropped.
+    """Objects of all files in order, a folder's files by name; lists are expanded, empty documents dropped.
 
-    `rendered` has the texts of the folders that `kustomizations` names; `check` refuses an object, with its place.
+    `rendered` has the texts of the folders from `kustomizations`; `check` rejects an object, with its location.
 
-    Paths are seen from `root`. An object that two files hold, and hold equally, comes once. Raises `BadInput` that
-    names file, document and line, also for one that they hold differently.
+    Paths are relative to `root`. An object in two files is returned once if both are equal. Raises `BadInput` with
+    file, document and line, also for one that differs between files.
     """
     found: list[dict[str, Any]] = []
     known: dict[Key, tuple[str, dict[str, Any]]] = {}
@@ -123,7 +123,7 @@ def user_objects(
 
 
 def _paths(files: Sequence[str], root: Path) -> Iterator[Path]:
-    """Files, and folders with a kustomization: these are not looked into."""
+    """Files, and folders with a kustomization, whose files are not listed."""
     seen: set[Path] = set()
     for name in files:
         path = root / Path(name).expanduser()
@@ -144,9 +144,9 @@ def _listed(folder: Path) -> list[Path]:
     )
     if not found:
         raise BadInput(
-            f"{folder} holds no manifests",
+            f"{folder} contains no manifests",
             why=f"manifests.files names it, and only its own {', '.join('*' + end for end in _ENDINGS)} are read",
-            fix="put them there, or take the folder out of manifests.files",
+            fix="put them there, or remove the folder from manifests.files",
         )
     return found
 
@@ -156,12 +156,12 @@ def _shown(path: Path, root: Path) -> str:
 
 
 def _cleaned(obj: dict[str, Any]) -> dict[str, Any]:
-    """Without what only the server writes."""
+    """Without fields that only the server writes."""
     return {**obj, "metadata": {name: value for name, value in obj["metadata"].items() if name not in _SERVERS_OWN}}
 
 
 def _compared(obj: dict[str, Any]) -> dict[str, Any]:
-    """What an object says: without what is null, what the server reports, and the namespace that it has anyway."""
+    """The content of an object without nulls, server-side status, and its effective namespace."""
     said: dict[str, Any] = _without_nulls({name: value for name, value in obj.items() if name != "status"})
     if said["metadata"].get("namespace") == _USUAL:
         del said["metadata"]["namespace"]
@@ -175,7 +175,7 @@ def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def _hide(obj: Mapping[str, Any]) -> None:
-    """A Secret's values are masked from now on, should a program repeat them."""
+    """Mask a Secret's values from now on, in case a program repeats them."""
     if not is_secret(obj):
         return
     for value in decoded(obj).values():

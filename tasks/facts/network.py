@@ -1,4 +1,4 @@
-"""How caches and nodes reach the world: their proxies, and the certificate authorities that they trust.
+"""Network access of caches and nodes: their proxies, and the certificate authorities that they trust.
 
 Their programs are written in Go: they read HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and trust every PEM file in
 /etc/ssl/certs beside the bundle of their image (Go: crypto/x509, root_linux.go; k3s: "Configuring an HTTP proxy").
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s.*?-----END CERTIFICATE-----", re.DOTALL)
 _DER = b"\x30\x82"
-"""How a certificate begins that is no text (X.690: a sequence of more than 255 bytes)."""
+"""The beginning of a binary certificate (X.690: a sequence of more than 255 bytes)."""
 
 
 def network(settings: Settings, environ: Mapping[str, str], root: Path) -> Network:
-    """As configured; what is not comes from the environment where that is configured.
+    """As configured; unset values come from the environment if that is configured.
 
     Raises `BadInput` for files without certificates, and for a proxy that a container cannot reach.
     """
@@ -43,7 +43,7 @@ def network(settings: Settings, environ: Mapping[str, str], root: Path) -> Netwo
 
 
 def proxies(settings: Settings, environ: Mapping[str, str]) -> Network:
-    """The proxies alone. Raises `BadInput` for one that a container cannot reach, or that cannot be read."""
+    """Only the proxies. Raises `BadInput` for one that a container cannot reach, or that is invalid."""
     from tasks.core.proxies import no_proxy, proxy, read  # 6 ms, and most launches have none
 
     given = settings.network.proxy
@@ -57,8 +57,8 @@ def proxies(settings: Settings, environ: Mapping[str, str]) -> Network:
         if found is not None and found.loopback:
             raise BadInput(
                 f"caches and nodes cannot reach the proxy {found.shown}",
-                why="on loopback a container finds itself, and not this machine",
-                fix=f"let the proxy listen at Docker's bridge too (usually 172.17.0.1), and {_SET}",
+                why="in a container, loopback means the container itself",
+                fix=f"let the proxy listen on Docker's bridge, too (usually 172.17.0.1), and {_SET}",
             )
         chosen[scheme] = found
     read_direct = no_proxy(",".join(given.no_proxy)) if given.no_proxy else there.excluded
@@ -66,11 +66,11 @@ def proxies(settings: Settings, environ: Mapping[str, str]) -> Network:
     return Network(http=chosen["http"], https=chosen["https"], direct=direct)
 
 
-_SET = "name it in network.proxy.http and network.proxy.https"
+_SET = "set it in network.proxy.http and network.proxy.https"
 
 
 def _certificates(root: Path, name: str, place: str) -> list[str]:
-    """The certificates of a file, in PEM form. Raises `BadInput`; what else is in the file is left out."""
+    """The certificates of a file, in PEM form. Raises `BadInput`; other content of the file is ignored."""
     fix = f"correct {place}: a file of certificates in PEM or DER form, such as company-ca.crt"
     try:
         data = _content(root / Path(name).expanduser())
@@ -81,17 +81,17 @@ def _certificates(root: Path, name: str, place: str) -> list[str]:
     found = [re.sub(r"\r\n?", "\n", each) for each in _CERTIFICATE.findall(text)]
     try:
         if not found:
-            raise ValueError("it holds no certificate")
+            raise ValueError("it contains no certificate")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata="\n".join(found))
     except (ssl.SSLError, ValueError) as error:
         why = "a certificate in it cannot be read" if isinstance(error, ssl.SSLError) else str(error)
-        raise BadInput(f"{place} names {name}, which holds no certificate authority", why=why, fix=fix) from None
+        raise BadInput(f"{place} names {name}, which contains no certificate authority", why=why, fix=fix) from None
     return found
 
 
 def _content(path: Path) -> bytes:
-    """Of a file, or of all files of a folder."""
+    """The content of a file, or of all files of a folder."""
     if not path.is_dir():
         return path.read_bytes()
     return b"".join(each.read_bytes() for each in sorted(path.iterdir()) if each.is_file())

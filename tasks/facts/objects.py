@@ -1,4 +1,4 @@
-"""All objects of a cluster by their kinds: in namespaces, or those that an environment created."""
+"""All objects of a cluster by kind: in namespaces, or those that an environment created."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.kube.ownership import CREATED_BY
 Item = Mapping[str, Any]
 _AT_ONCE = 8
 _PASSING = frozenset({("", "Event"), ("events.k8s.io", "Event")})
-"""What only reports, and ends by itself."""
+"""Kinds that only report, and expire."""
 _BUILT_IN = frozenset(
     {
         "",
@@ -44,9 +44,9 @@ _BUILT_IN = frozenset(
         "storagemigration.k8s.io",
     }
 )
-"""API groups of Kubernetes itself: all others are custom resources, or an aggregated API's."""
+"""API groups of Kubernetes itself: all others are custom resources, or aggregated APIs."""
 _HELMS = "fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"
-"""Helm keeps each revision of a release in a Secret of up to 1 MiB: releases are read by themselves."""
+"""Helm stores each revision of a release in a Secret of up to 1 MiB: releases are read separately."""
 
 
 class Kind(NamedTuple):
@@ -69,13 +69,13 @@ def group_of(api_version: str) -> str:
 
 
 def is_custom(api_version: str) -> bool:
-    """Whether a controller that was installed into the cluster owns the kinds of this group."""
+    """Whether the kinds of this group belong to a controller that was installed into the cluster."""
     return group_of(api_version) not in _BUILT_IN
 
 
 _METRICS = "metrics.k8s.io"
-"""How groups end that serve measurements (metrics.k8s.io, custom.metrics.k8s.io): nobody put them there, and half a
-minute after a cluster's start they do not answer."""
+"""Suffix of metrics API groups (metrics.k8s.io, custom.metrics.k8s.io): their objects were created by no one, and half
+a minute after a cluster's start they do not answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ def in_namespaces(api: Api, kinds: Iterable[Kind], namespaces: Sequence[str]) ->
 
 
 def created_for(api: Api, kinds: Iterable[Kind], environment: str, homes: Sequence[str]) -> Found:
-    """Everything with the label of one environment; of a kind that may not be listed everywhere, in `homes`."""
+    """Everything with the label of one environment; kinds that may not be listed cluster-wide are listed in `homes`."""
     selector = f"labelSelector={quote(f'{CREATED_BY}={environment}', safe='')}"
     return _listed(api, [(kind, path(kind.api_version, kind.plural), selector) for kind in kinds], homes)
 

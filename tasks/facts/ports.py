@@ -1,4 +1,4 @@
-"""Which ports of this machine are taken, by whom, and which to use instead."""
+"""Which ports of this machine are in use, by what, and alternatives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.core.errors import LaunchError
 _PUBLISHED = re.compile(r"(?:^|:)(\d+)(?:-(\d+))?->\d+(?:-\d+)?/tcp$")
 _LOW_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 _PATIENCE = 0.3
-"""Seconds for an answer; one from this machine takes far less than one."""
+"""Seconds for a response; one from this machine takes far less than one."""
 _TRIES = 64
 
 
@@ -31,12 +31,12 @@ class Holder:
 
 
 def docker_ports(out: str) -> frozenset[int]:
-    """Host ports (TCP) in `docker ps` with one JSON a line."""
+    """Host ports (TCP) in `docker ps` with one JSON object per line."""
     return frozenset(holders(out))
 
 
 def holders(out: str) -> dict[int, Holder]:
-    """The container behind each of those ports."""
+    """The container for each of those ports."""
     found: dict[int, Holder] = {}
     for line in out.splitlines():
         if not line.strip():
@@ -56,10 +56,10 @@ def _labels(text: str) -> dict[str, str]:
 
 
 def taken(address: str, port: int) -> bool:
-    """Whether something listens at this port already, as far as that shows from here.
+    """Whether something already listens on this port, as far as visible from here.
 
-    An ordinary user may not bind low ports although Docker may publish them, so a refusal for want of
-    rights says nothing: what listens there is found by connecting, and in the kernel's own list.
+    An ordinary user may not bind low ports although Docker may publish them, so a permission error says nothing:
+    listeners there are found by connecting, and in the kernel's own list.
     """
     if _answers(_reachable(address), port):
         return True
@@ -70,7 +70,7 @@ def taken(address: str, port: int) -> bool:
 
 
 def listening(ports: Collection[int]) -> dict[int, str]:
-    """Programs that listen at these ports; empty where the system does not report them (macOS: only to root)."""
+    """Programs that listen on these ports; empty if the system does not report them (macOS: only to root)."""
     import psutil
 
     found: dict[int, str] = {}
@@ -88,19 +88,19 @@ def listening(ports: Collection[int]) -> dict[int, str]:
 
 
 def choose(wish: int, fallback: int | None, busy: Callable[[int], bool]) -> int:
-    """The wish, else its fallback, else any port that is free. Raises `LaunchError` if there is none."""
+    """The preferred port, else its fallback, else any free port. Raises `LaunchError` if there is none."""
     for port in itertools.chain((wish, fallback), _any()):
         if port is not None and not busy(port):
             return port
     raise LaunchError(
         f"there is no free port for {wish}",
-        why=f"{wish}{f', {fallback}' if fallback else ''} and {_TRIES} others that the system offered are all taken",
-        fix="see who holds them: `ss --listening --tcp --numeric --processes`",
+        why=f"{wish}{f', {fallback}' if fallback else ''} and {_TRIES} others offered by the system are all in use",
+        fix="see which programs use them: `ss --listening --tcp --numeric --processes`",
     )
 
 
 def low_port_start() -> int:
-    """The first port that an ordinary user may bind, and with it a rootless engine (man 7 ip)."""
+    """The first port that an ordinary user, and so a rootless engine, may bind (man 7 ip)."""
     try:
         return int(_LOW_PORTS.read_text())
     except (OSError, ValueError):
@@ -108,7 +108,7 @@ def low_port_start() -> int:
 
 
 def bindable(address: str) -> bool:
-    """Whether ports can be published at this address: it is one of this machine."""
+    """Whether ports can be published at this address: it belongs to this machine."""
     try:
         ipaddress.ip_address(address)
     except ValueError:
@@ -117,7 +117,7 @@ def bindable(address: str) -> bool:
 
 
 def _any() -> Iterator[int]:
-    """Ports that the kernel gives away, never the same twice."""
+    """Ports assigned by the kernel, without repeats."""
     seen: set[int] = set()
     for _ in range(_TRIES):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -129,7 +129,7 @@ def _any() -> Iterator[int]:
 
 
 def _reachable(address: str) -> str:
-    """Where something that listens at every address can be reached."""
+    """The address for reaching a listener on all addresses."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared, not bound
 
 
@@ -144,15 +144,15 @@ def _answers(address: str, port: int) -> bool:
             probe.connect((address, port))
         except OSError:
             return False
-        # the kernel may have given this very port to our own end, and connected us to ourselves
+        # the kernel may have assigned this very port to our own end, and connected us to ourselves
         return bool(probe.getsockname()[:2] != probe.getpeername()[:2])
 
 
 def _bind(address: str, port: int) -> int | None:
-    """None if a server could listen there now, else the error's number."""
+    """None if a server could listen there now, else the errno."""
     try:
         with socket.socket(_family(address), socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that just ended do not count
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # recently closed connections do not count
             probe.bind((address, port))
             probe.listen(1)
     except OSError as error:

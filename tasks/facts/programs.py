@@ -1,5 +1,5 @@
-"""k3d, kubectl and helm: the versions that are there, cached for as long as the programs are the same files, and those
-that are wanted.
+"""k3d, kubectl and helm: their versions, cached for as long as the programs are the same files, and the pinned
+versions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PROGRAMS = ("k3d", "kubectl", "helm")
 FILE = "versions.json"
 _LEAST_SIZE = 1_000_000
-"""Bytes. A smaller file is a script or a shim that may lead to another version tomorrow."""
+"""Bytes. A smaller file is a script or a shim that may run another version tomorrow."""
 _QUERIES: Mapping[str, Command] = {
     "k3d": Command(argv=("k3d", "version"), deadline=15.0),
     "kubectl": Command(argv=("kubectl", "version", "--client", "--output=json"), deadline=15.0),
@@ -39,7 +39,7 @@ _NUMBERS = re.compile(r"^v?(\d+(?:\.\d+)*)")
 
 @dataclass(frozen=True, kw_only=True)
 class Versions:
-    """As the programs name them, such as v5.9.0; None: missing, or it did not say."""
+    """As reported by the programs, such as v5.9.0; None: missing, or unknown."""
 
     k3d: str | None = None
     kubectl: str | None = None
@@ -47,13 +47,13 @@ class Versions:
 
     @property
     def helm_major(self) -> int:
-        """Helm's major version; that of the pinned one where it is not known."""
+        """Helm's major version; that of the pinned one if unknown."""
         return (numbers(self.helm) or (4,))[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _File:
-    """The file of a program, which differs between versions of it."""
+    """The file of a program, for detecting changes."""
 
     path: str
     mtime_ns: int
@@ -66,7 +66,7 @@ class _File:
 
 
 def versions(programs: Programs, state: Path) -> Versions:
-    """Run the three concurrently; those whose file has not changed since are not run again."""
+    """Run the three concurrently; programs whose file has not changed are not run again."""
     cached = _load(state / FILE)
     files = {name: _file(name, programs.where(name)) for name in _QUERIES}
     with ThreadPoolExecutor(max_workers=len(_QUERIES)) as pool:
@@ -86,13 +86,13 @@ def versions(programs: Programs, state: Path) -> Versions:
 
 
 def numbers(version: str | None) -> tuple[int, ...]:
-    """(5, 9, 0) of v5.9.0-rc.1; empty for what is no version."""
+    """(5, 9, 0) for v5.9.0-rc.1; empty for an invalid version."""
     match = _NUMBERS.match(version or "")
     return tuple(int(part) for part in match[1].split(".")) if match else ()
 
 
 def parse(name: str, out: str) -> str | None:
-    """The version in what the program printed; what a build puts after a + is left out."""
+    """The version in the program's output, without a build suffix after +."""
     if name == "kubectl":
         try:
             found = json.loads(out)["clientVersion"]["gitVersion"]
@@ -111,7 +111,7 @@ def _ask(programs: Programs, name: str) -> str | None:
 
 
 def _file(name: str, path: str | None) -> _File | None:
-    """None if there is no such program. A link is followed: what it leads to is what runs."""
+    """None if there is no such program. Links are resolved: the target is what runs."""
     if path is None:
         return None
     try:
@@ -129,7 +129,7 @@ def _same(file: _File, cached: _File | None) -> bool:
 
 
 def _load(path: Path) -> dict[str, _File]:
-    """The cache; entries that are not as `_save` writes them are dropped."""
+    """The cache; entries not in the format of `_save` are dropped."""
     try:
         document = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -156,7 +156,7 @@ def _save(path: Path, files: Mapping[str, _File]) -> None:
         return  # a cache that cannot be written only costs three processes
 
 
-# Which are wanted, and whether those that are there will do
+# The pinned versions, and whether the existing programs are sufficient
 
 _VERSION, _MINOR = re.compile(r"v\d+\.\d+\.\d+"), re.compile(r"\d+\.\d+")
 
@@ -165,15 +165,15 @@ class Pin(NamedTuple):
     """One program."""
 
     version: str
-    """What is fetched, such as v1.2.3."""
+    """The version to download, such as v1.2.3."""
     minimum: str
-    """The oldest that this project can use."""
+    """The oldest version that this project supports."""
     serves: tuple[str, str] | None = None
-    """The oldest and the newest Kubernetes that it supports, such as 1.35; None: its project names no bound."""
+    """The oldest and the newest Kubernetes that it supports, such as 1.35; None: unbounded."""
 
 
 class Lifetime(NamedTuple):
-    """When the versions of a project leave support."""
+    """When the versions of a project reach end of support."""
 
     source: str
     ends: Mapping[str, date]
@@ -196,14 +196,14 @@ class Pins(NamedTuple):
 
     @property
     def minimum(self) -> dict[str, str | None]:
-        """The oldest version of each program that this project works with."""
+        """The oldest supported version of each program."""
         return {name: self.of(name).minimum for name in PROGRAMS}
 
 
 def read_pins(root: Path) -> Pins:
-    """What `config/pins.yaml` of the project has. Raises `BadInput`.
+    """Parse `config/pins.yaml` of the project. Raises `BadInput`.
 
-    Read by hand: each call does, and a model of pydantic's takes longer to make than all else of it (measured: 15 ms).
+    Parsed by hand on each call: creating a pydantic model takes longer than all else in a call (measured: 15 ms).
     """
     path = root / "config" / "pins.yaml"
     try:
@@ -216,7 +216,7 @@ def read_pins(root: Path) -> Pins:
         ) from None
     except ValueError as error:
         fix = "correct it, or restore the file of the project"
-        raise BadInput(f"{path} is not as it must be", why=str(error), fix=fix) from None
+        raise BadInput(f"{path} is not valid", why=str(error), fix=fix) from None
 
 
 def _pins(document: object) -> Pins:
@@ -244,7 +244,7 @@ def _pin(name: str, value: object) -> Pin:
 
 
 def _mapping(value: object, place: str, needed: Sequence[str] = (), more: Sequence[str] = ()) -> dict[str, Any]:
-    """The mapping at a place, with the names that it needs; `more`: those that it may have. With none, any are good."""
+    """The mapping at a location, with its required names; `more`: optional names. Without both, any name is allowed."""
     if not isinstance(value, dict):
         raise ValueError(f"{place}: must be a mapping")  # noqa: TRY004 - all faults of the file are one kind
     top = "" if place == "the whole file" else f"{place}."
@@ -253,7 +253,7 @@ def _mapping(value: object, place: str, needed: Sequence[str] = (), more: Sequen
             raise ValueError(f"{top}{name}: is missing")
     for name in value if needed else ():
         if name not in (*needed, *more):
-            raise ValueError(f"{top}{name}: is not known")
+            raise ValueError(f"{top}{name}: is unknown")
     return value
 
 
@@ -269,27 +269,27 @@ class Found:
 
     path: str
     version: str | None
-    """As it tells itself; None if it tells none."""
+    """As reported by itself; None if unknown."""
     ours: bool
-    """It lies in the project's own folder."""
+    """Whether it is in the project's own folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """Whether a program must be fetched, and the reason in either case."""
+    """Whether a program must be downloaded, and the reason."""
 
     fetch: bool
     why: str
     version: str
-    """What is fetched."""
+    """The version to download."""
 
 
 def need(pin: Pin, found: Found | None) -> Need:
-    """What is on the PATH is used unless it is too old or does not run; what is ours has the pinned version."""
+    """A program on the PATH is used unless it is too old or broken; the project's own must be the pinned version."""
     if found is None:
         why = "neither in the project's folder nor on the PATH"
     elif not (known := numbers(found.version)):
-        why = f"{found.path} does not tell its version, so it is taken for broken"
+        why = f"{found.path} does not report its version, so it is considered broken"
     elif found.ours and known != numbers(pin.version):
         why = f"the project's folder has {found.version}, and {pin.version} is wanted"
     elif known < numbers(pin.minimum):
@@ -300,7 +300,7 @@ def need(pin: Pin, found: Found | None) -> Need:
 
 
 class Call(Protocol):
-    """What is read of the call that needs the programs."""
+    """What is needed from the call."""
 
     @property
     def root(self) -> Path:
@@ -316,18 +316,18 @@ class Call(Protocol):
 
     @property
     def settings(self) -> Settings:
-        """Of the call."""
+        """The settings of the call."""
 
     @property
     def backend(self) -> Backend:
-        """What the call works on; it names the programs that it needs."""
+        """The backend of the call, which has the list of needed programs."""
 
     def programs(self) -> Programs:
         """Where programs are found."""
 
 
 def needs(call: Call, names: Sequence[str]) -> dict[str, Need]:
-    """Whether each of the programs must be fetched. Raises `BadInput` for wrong pins."""
+    """Whether each of the programs must be downloaded. Raises `BadInput` for invalid pins."""
     if not names:
         return {}
     pins, programs = read_pins(call.root), call.programs()
@@ -345,5 +345,5 @@ def needs(call: Call, names: Sequence[str]) -> dict[str, Need]:
 
 
 def bundled(program: Path) -> Path:
-    """The file that holds the version of a program that came out of a bundle: that one need not be the pinned one."""
+    """The file with the version of a program from a bundle, which may differ from the pinned one."""
     return program.with_name(f".{program.name}.bundled")

@@ -1,4 +1,4 @@
-"""Registry containers that exist: the push registry and the caches, and those of others."""
+"""Existing registry containers: the push registry and the caches, and foreign ones."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from tasks.facts.facts import Facts
 
 _MAY_BE_CACHE = ("remote-busy", "network-timeout", "network-lost", "dns", "image-pull", "registry-plain")
-"""Causes of a failed pull that may be a cache which cannot bring the image: the node asks past it then."""
+"""Causes of a failed pull for which a cache may be responsible: the node then tries the registry itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registry:
-    """One registry container that exists."""
+    """An existing registry container."""
 
     name: str
     id: str
@@ -34,34 +34,34 @@ class Registry:
     ours: bool = True
     """Created by this project; a foreign one of the same name is used, but never removed."""
     last: str = ""
-    """Of one that keeps ending, the line of its log that says why."""
+    """For one in a crash loop, the line of its log with the reason."""
     owner: str = ""
-    """Label of who made it."""
+    """Its owner label."""
     network: str = ""
-    """The mark of the proxies and certificate authorities that it was made with; empty: of none."""
+    """The mark of its proxies and certificate authorities; empty: none."""
     loaded: bool = False
-    """A cache that was filled from a bundle: it asks no upstream."""
+    """Whether it is a cache filled from a bundle, without an upstream."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Its variables: logins of proxies may be in them."""
+    """Its variables, which may contain logins of proxies."""
 
     @property
     def running(self) -> bool:
-        """Whether it serves."""
+        """Whether it serves requests."""
         return self.state is ContainerState.RUNNING
 
     @property
     def started(self) -> bool:
-        """Whether it has run before: one that never did may lack its login, or want a port that is taken."""
+        """Whether it has run before: one that has not may lack its login, or its port is in use."""
         return self.state is not ContainerState.CREATED
 
     @property
     def condition(self) -> str:
-        """What it does, in words."""
+        """Its state in words."""
         return f"{self.state.value}: {self.last}" if self.last else self.state.value
 
     @property
     def clusters(self) -> tuple[str, ...]:
-        """Names of the clusters whose network it is in."""
+        """Names of the clusters whose network it is connected to."""
         return tuple(n.removeprefix("k3d-") for n in self.networks if n.startswith("k3d-"))
 
 
@@ -90,7 +90,7 @@ def read(inspected: Sequence[Mapping[str, Any]]) -> dict[str, Registry]:
 
 
 def registries(programs: Programs) -> dict[str, Registry]:
-    """Query the engine; of those that keep ending their logs, too."""
+    """Query the engine; also the logs of those in a crash loop."""
     ids = programs.run(docker.containers("k3d.role=registry")).out.split()
     found = read(docker.inspected(programs.run(docker.inspect(ids)).out)) if ids else {}
     for name, each in found.items():
@@ -100,7 +100,7 @@ def registries(programs: Programs) -> dict[str, Registry]:
 
 
 def cache_of(facts: Facts, image: str) -> str | None:
-    """The cache that an image comes through; None: there is none, or it would have to start itself."""
+    """The cache for an image; None: there is none, or it is the cache's own image."""
     settings = facts.settings
     reference = parse(image)
     cache = next((each for each in settings.registries.caches if each.upstream == reference.registry), None)
@@ -113,15 +113,15 @@ def cache_of(facts: Facts, image: str) -> str | None:
 
 
 def port_of(facts: Facts, name: str) -> int | None:
-    """Where a registry answers on this machine."""
+    """The port of a registry on this machine."""
     there = facts.registries.get(name)
     return facts.outputs.registry_ports.get(name) or (there.port if there is not None else None)
 
 
 def explain_pull(facts: Facts, diagnosis: Diagnosis) -> Diagnosis:
-    """Why a pull in a node goes on failing: that its cache cannot bring the image, which does not pass; else the same.
+    """Explains a persistent pull failure in a node by its cache, which makes it permanent; else unchanged.
 
-    `diagnosis`: of the pod.
+    `diagnosis`: that of the pod.
     """
     image = diagnosis.details.get("image", "")
     if not image or diagnosis.cause not in _MAY_BE_CACHE:
@@ -137,23 +137,23 @@ def explain_pull(facts: Facts, diagnosis: Diagnosis) -> Diagnosis:
         return replace(
             diagnosis,
             cause="cache-fault",
-            why=f"the cache {name} was filled from a bundle, which does not have it, and asks no upstream; past it the "
-            "nodes cannot reach its registry",
-            fix="`invoke registry` lets the caches ask again, and they keep what they have; or take a fuller bundle",
+            why=f"the cache {name} was filled from a bundle, which does not have it, and has no upstream; the nodes "
+            "cannot reach its registry without it",
+            fix="`invoke registry` reconnects the caches to their upstreams, and keeps their content; or use a fuller bundle",
             transient=False,
         )
     cache = next(each for each in facts.settings.registries.caches if each.upstream == reference.registry)
     fault = facts.backend.cache_fault(port, reference)
     if not fault and facts.backend.digest(port, reference) != "":
         return diagnosis
-    missing = f"the registry that this asks does not have it, or not for its login: {upstream_url(cache)}"
+    missing = f"its upstream does not have it, or not for this login: {upstream_url(cache)}"
     login = "registries.caches: username_env, password_env"
     return replace(
         diagnosis,
         cause="cache-fault" if fault else "image-missing",
         why=f"it comes through the cache {name}, and {f'{fault}: {upstream_url(cache)}' if fault else missing}",
-        fix="see that this address answers (it is registries.caches: url, or the registry itself), that the cache has "
-        f"the login that it wants ({login}), and `docker logs {name}`; then run it again: what has come is kept"
+        fix="check this address (it is registries.caches: url, or the registry itself), that the cache has "
+        f"the right login ({login}), and `docker logs {name}`; then run it again: partial downloads are kept"
         if fault
         else f"correct the name, the tag or the digest in the chart's values; a private one needs a login ({login})",
         transient=False,

@@ -1,4 +1,4 @@
-"""What runs in a cluster: releases and their workloads, nodes, the API's endpoints, and what is in kube-system."""
+"""What runs in a cluster: releases and their workloads, nodes, the API's endpoints, and kube-system."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tasks.kube.releases import LiveRelease, releases
 
 
 def read_live(api: Api, desired: Sequence[Key], by_release: Mapping[tuple[str, str], bool]) -> Live:
-    """Read the desired objects, and the releases of these namespaces and names with all that they hold.
+    """Read the desired objects, and the releases of these namespaces and names with all their objects.
 
-    By release: whether its Jobs are waited for until they are done.
+    By release: whether to wait until its Jobs are complete.
     """
     resources = Resources(api)
     with concurrently(6) as pool:
@@ -79,7 +79,7 @@ def _late(
 
 
 def _edited(release: LiveRelease, there: Mapping[Key, Mapping[str, Any] | None]) -> tuple[str, ...]:
-    """What kubectl has set: a controller would set its fields again after each upgrade, a person does not."""
+    """Changes by kubectl: a controller would set its fields again after each upgrade, a user does not."""
     rows = []
     for ref, desired in release.configured.items():
         item = there.get(ref)
@@ -96,10 +96,10 @@ def _edited(release: LiveRelease, there: Mapping[Key, Mapping[str, Any] | None])
 
 
 def system_items(api: Api) -> list[Mapping[str, Any]]:
-    """What a cluster itself brings to kube-system: Deployments, DaemonSets, and the jobs that install k3s's own charts.
+    """The cluster's own workloads of kube-system: Deployments, DaemonSets, and the jobs that install k3s's own charts.
 
-    Neither what a Service of somebody else gets its address by (ServiceLB; it never starts where another Service has
-    the node's port) nor what somebody's Helm has put there: who has put it there waits for it.
+    Without ServiceLB's DaemonSets for foreign Services (they never start if another Service uses the node's port)
+    and without objects of foreign Helm releases: their owners wait for them.
     """
     found: list[Mapping[str, Any]] = []
     for api_version, plural, kind in (
@@ -108,7 +108,7 @@ def system_items(api: Api) -> list[Mapping[str, Any]]:
         ("batch/v1", "jobs", "Job"),
     ):
         items = api.get(f"/apis/{api_version}/namespaces/kube-system/{plural}")["items"] or ()
-        # objects in a list do not say their kind (apimachinery: the list says it for all)
+        # list items do not have their kind (apimachinery: the list has it for all)
         found += [{**item, "kind": kind, "apiVersion": api_version} for item in items]
     return [item for item in found if _of_system(item)]
 

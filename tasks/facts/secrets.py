@@ -1,7 +1,7 @@
 """The configured secrets as objects, each value from a variable, a file or a command's output, and concealed at once.
 
-An error here never has the error below it as its context: what a command wrote before it failed may be half of the
-secret, and a failure is shown with whatever it came from.
+Errors here are never chained to their cause: what a command wrote before it failed may be half of the
+secret, and a failure is shown with its chain.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 ReadFile = Callable[[str], bytes]
 """The content of a file; raises OSError."""
 RunCommand = Callable[[Sequence[str]], bytes]
-"""What a command wrote to stdout; raises `CommandFailed`, `ProgramMissing`."""
+"""A command's stdout; raises `CommandFailed`, `ProgramMissing`."""
 
 _KINDS = ("env", "file", "command")
 _LARGEST = 1 << 20
-"""Bytes: the API server takes no larger Secret (Kubernetes: Secrets, size limit)."""
+"""Bytes: the API server accepts no larger Secret (Kubernetes: Secrets, size limit)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """What values are read from."""
+    """Where values are read from."""
 
     environ: Mapping[str, str] = field(repr=False)
     read_file: ReadFile
@@ -50,7 +50,7 @@ class Sources:
 
 
 def sources(environ: Mapping[str, str], root: Path, programs: Programs, seconds: float) -> Sources:
-    """Those of this machine: paths are seen from `root`, a command has so many seconds."""
+    """The sources on this machine: paths are relative to `root`, a command has that many seconds."""
 
     def output(argv: Sequence[str]) -> bytes:
         program = str(root / argv[0]) if "/" in argv[0] else argv[0]
@@ -60,13 +60,13 @@ def sources(environ: Mapping[str, str], root: Path, programs: Programs, seconds:
 
 
 class Empty(Exception):
-    """A source is there, and holds nothing; the text names the source."""
+    """A source exists, but is empty; the text names the source."""
 
 
 def reader(root: Path) -> ReadFile:
-    """Reads files of secrets, their paths seen from `root`.
+    """Reads files of secrets, with paths relative to `root`.
 
-    It never waits: a pipe or a device is refused, as is a file that no Secret could hold.
+    It never blocks: a pipe or a device is rejected, and so is a file that is too large for a Secret.
     """
 
     def read(name: str) -> bytes:
@@ -77,20 +77,20 @@ def reader(root: Path) -> ReadFile:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "it is no ordinary file")
+                raise OSError(errno.EINVAL, "it is not a regular file")
             with os.fdopen(descriptor, "rb", closefd=False) as file:
                 content = file.read(_LARGEST + 1)
         finally:
             os.close(descriptor)
         if len(content) > _LARGEST:
-            raise OSError(errno.EFBIG, "it is larger than 1 MiB, and so than any Secret may be")
+            raise OSError(errno.EFBIG, "it is larger than 1 MiB, the limit of a Secret")
         return content
 
     return read
 
 
 def value_of(source: SecretSource, given: Sources, what: str, place: str) -> bytes:
-    """A value. The end of a line is no part of it where a file or a command gives a single line.
+    """A value. A line end is removed if a file or a command yields a single line.
 
     `what` it is and the `place` of its setting are for errors. Raises `Empty` for a source without a value, `BadInput`
     for one that cannot be read.
@@ -121,16 +121,16 @@ class _Unreadable(Exception):
 def _concealed(value: bytes, where: str) -> bytes:
     if not value.strip():
         raise Empty(f"{where} is empty")
-    # bytes that are no text are seen in their base64 form only
+    # binary data appears in base64 only
     conceal(value.decode() if _is_text(value) else base64.b64encode(value).decode())
     return value
 
 
 def _trimmed(value: bytes) -> bytes:
-    """A single line without its end, as the shell's `$(…)` gives it.
+    """A single line without its end, like the shell's `$(…)`.
 
-    Several lines stay as they are, as kubectl takes a file: without its last newline OpenSSH refuses a key,
-    and PEM blocks can no longer be joined. So do bytes that are no text.
+    Several lines stay unchanged, as in kubectl: without its last newline OpenSSH rejects a key,
+    and PEM blocks can no longer be concatenated. So does binary data.
     """
     line = value.rstrip(b"\r\n")
     return value if b"\n" in line or not _is_text(value) else line
@@ -151,7 +151,7 @@ def _read(name: str, read_file: ReadFile) -> bytes:
         why = error.strerror or type(error).__name__
     except ValueError:
         why = "no file can have that name"
-    raise _Unreadable(f"{name}: {why}", "put the file there, or take the secret out")
+    raise _Unreadable(f"{name}: {why}", "create the file, or remove the secret")
 
 
 def _run(command: Sequence[str], run_command: RunCommand) -> bytes:
@@ -163,11 +163,11 @@ def _run(command: Sequence[str], run_command: RunCommand) -> bytes:
         why = error.what
     else:
         return output
-    raise _Unreadable(why, "run that command by hand, or take the secret out")
+    raise _Unreadable(why, "run that command manually, or remove the secret")
 
 
 def _how(name: str, error: CommandFailed) -> str:
-    """How a command failed: by the last line of its stderr, in which what it wrote to stdout is masked."""
+    """How a command failed: the last line of its stderr, with its stdout masked."""
     if isinstance(error, DeadlinePassed):
         return error.what
     conceal(error.done.out)
@@ -186,26 +186,26 @@ _KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "tls": (frozenset({"tls.crt", "tls.key"}), frozenset({"ca.crt"})),
     "basic-auth": (frozenset({"password"}), frozenset({"username"})),
 }
-"""Keys that must be there, and others that may, by type (Kubernetes: types of Secret)."""
+"""Required and optional keys by type (Kubernetes: types of Secret)."""
 _KEY = re.compile(r"(?!\.\.|\.\Z)[-._a-zA-Z0-9]{1,253}")
-"""No `.`, and nothing that begins with `..`: a key becomes the name of a file (Kubernetes: IsConfigMapKey)."""
+"""Not `.`, and no prefix `..`: a key becomes a file name (Kubernetes: IsConfigMapKey)."""
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _DOCKER_HUB_KEY = "https://index.docker.io/v1/"
-"""Under this key alone every client finds the login for Docker Hub (source: kubernetes, credentialprovider)."""
+"""The only key under which every client finds the login for Docker Hub (source: kubernetes, credentialprovider)."""
 
 
 class Skipped(NamedTuple):
-    """A secret that is left out, and why; one that exists stays as it is."""
+    """A skipped secret, and the reason; an existing one stays unchanged."""
 
     name: str
-    """With its namespaces, where the settings name them: others may have a secret of the same name."""
+    """With its namespaces, if configured: other secrets may have the same name."""
     why: str
 
 
 def read_secrets(
     settings: Settings, environ: Mapping[str, str], root: Path, programs: Programs, parts: Collection[str]
 ) -> tuple[list[dict[str, Any]], list[Skipped]]:
-    """As `secret_objects`, from files and commands of this machine, paths seen from `root`; nothing for other parts."""
+    """Like `secret_objects`, with files and commands of this machine, paths relative to `root`; empty for others."""
     if "secrets" not in parts and not ("steps" in parts and settings.steps):
         return [], []
 
@@ -213,10 +213,10 @@ def read_secrets(
 
 
 def secret_objects(settings: Settings, given: Sources) -> tuple[list[dict[str, Any]], list[Skipped]]:
-    """One object for each secret and namespace, and what is left out because a source of it is empty.
+    """One object for each secret and namespace, and those skipped because a source is empty.
 
     Every value is concealed as soon as it is read; each source is read once. Raises `BadInput` for a
-    source that is missing or fails, for keys that do not fit the type, and for a name used twice.
+    source that is missing or fails, for keys that do not fit the type, and for a duplicate name.
     """
     objects: list[dict[str, Any]] = []
     skipped: list[Skipped] = []
@@ -226,7 +226,7 @@ def secret_objects(settings: Settings, given: Sources) -> tuple[list[dict[str, A
         _check(secret, namespaces, seen)
         shown = f"{secret.name} in {', '.join(namespaces)}" if secret.namespaces else secret.name
         if not namespaces:
-            skipped.append(Skipped(shown, "it has no namespace to go to"))
+            skipped.append(Skipped(shown, "it has no namespace"))
             continue
         try:
             data = _data(secret, partial(_value, secret, given))
@@ -242,7 +242,7 @@ def _value(secret: Secret, given: Sources, key: str) -> bytes:
 
 
 def _check(secret: Secret, namespaces: Sequence[str], seen: set[tuple[str, str]]) -> None:
-    """Raise `BadInput` for what Kubernetes would refuse, before any source is read."""
+    """Raise `BadInput` for what Kubernetes would reject, before any source is read."""
     if not _NAME.fullmatch(secret.name):
         raise _refused(secret, "a name consists of a-z, 0-9, - and ., at most 253", "choose another name")
     for namespace in namespaces:
@@ -253,7 +253,9 @@ def _check(secret: Secret, namespaces: Sequence[str], seen: set[tuple[str, str]]
     if secret.type not in _KEYS:
         odd = sorted(key for key in given if not _KEY.fullmatch(key))
         if odd or not given:
-            why = f"'{odd[0]}' is no key: those are letters, digits, -, _ and ." if odd else "it has no values"
+            why = (
+                f"'{odd[0]}' is not a valid key: allowed are letters, digits, -, _ and ." if odd else "it has no values"
+            )
             raise _refused(secret, why, "give it a source for each key under `values`")
         return
     if secret.type == "dockerconfigjson" and not secret.registry.strip():
@@ -261,7 +263,7 @@ def _check(secret: Secret, namespaces: Sequence[str], seen: set[tuple[str, str]]
     needed, more = _KEYS[secret.type]
     missing, unknown = sorted(needed - given), sorted(given - needed - more)
     if missing or unknown:
-        why = f"it has no value '{missing[0]}'" if missing else f"'{unknown[0]}' is no key of this type"
+        why = f"it has no value '{missing[0]}'" if missing else f"'{unknown[0]}' is not a key of this type"
         keys = ", ".join(sorted(needed)) + f" (and may have {', '.join(sorted(more))})"
         raise _refused(secret, why, f"the type {secret.type} takes {keys}")
 
@@ -278,13 +280,13 @@ def _data(secret: Secret, value: Callable[[str], bytes]) -> dict[str, bytes]:
             "password": _one_line(secret, "password", password),
         }
     if b":" in username:
-        raise _refused(secret, "its user name holds a colon, which ends it in a login", "correct the user name")
+        raise _refused(secret, "its user name contains a colon, which would end it in a login", "correct the user name")
     name, token = _login(secret, "user name", username), _login(secret, "password", password)
     return {".dockerconfigjson": docker_config(secret.registry, name, token)}
 
 
 def docker_config(registry: str, username: str, password: str) -> bytes:
-    """A login as Docker's config.json holds it (Kubernetes: Docker config Secrets). Concealed, as is its `auth`."""
+    """A login as in Docker's config.json (Kubernetes: Docker config Secrets). Concealed, as is its `auth`."""
     both = f"{username}:{password}"
     auth = base64.b64encode(both.encode()).decode()
     name = _DOCKER_HUB_KEY if registry in HUB_HOSTS else registry
@@ -295,7 +297,7 @@ def docker_config(registry: str, username: str, password: str) -> bytes:
 
 
 def _one_line(secret: Secret, what: str, value: bytes) -> bytes:
-    """A text without the end of its line; blanks may be meant, and bytes that are no text stay as they are."""
+    """A text without its line end; blanks may be intended, and binary data stays unchanged."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -307,7 +309,7 @@ def _one_line(secret: Secret, what: str, value: bytes) -> bytes:
 
 
 def _login(secret: Secret, what: str, value: bytes) -> str:
-    """A text for a registry. Raises `BadInput`; neither its text nor its context holds the value."""
+    """A text for a registry. Raises `BadInput`, which does not contain the value."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -322,8 +324,8 @@ def _login(secret: Secret, what: str, value: bytes) -> str:
 
 
 def _not_one_line(secret: Secret, what: str) -> BadInput:
-    why = f"its {what} holds a line break or another sign that does not print, and no login may"
-    return _refused(secret, why, "correct the source: one line, without anything pasted before or behind it")
+    why = f"its {what} contains a line break or another non-printing character, which a login must not"
+    return _refused(secret, why, "correct the source: one line, without anything before or after it")
 
 
 def _object(secret: Secret, namespace: str, data: Mapping[str, bytes]) -> dict[str, Any]:
@@ -339,16 +341,16 @@ def _object(secret: Secret, namespace: str, data: Mapping[str, bytes]) -> dict[s
 
 
 def _refused(secret: Secret, why: str, fix: str) -> BadInput:
-    return BadInput(f"the secret '{secret.name}' cannot be made", why=why, fix=f"{fix} (settings: secrets)")
+    return BadInput(f"the secret '{secret.name}' cannot be created", why=why, fix=f"{fix} (settings: secrets)")
 
 
 def login_text(value: str) -> str:
-    """A user name or a password of a registry without what surrounds it: blanks, line ends, a byte order mark.
+    """A registry's user name or password without surrounding blanks, line ends, and byte order mark.
 
-    None of these can be meant there; editors, `echo` and files of Windows add them. Raises ValueError, which does
-    not repeat the value, for a line break or another control character inside: no HTTP login may hold one (RFC 7617).
+    None of these can be intended there; editors, `echo` and Windows files add them. Raises ValueError, which does
+    not repeat the value, for a line break or other non-printing character inside: HTTP logins must not have one (RFC 7617).
     """
     text = value.strip().strip("\ufeff").strip()
     if not text.isprintable():
-        raise ValueError("holds a line break or another sign that does not print")
+        raise ValueError("contains a line break or another non-printing character")
     return text

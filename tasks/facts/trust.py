@@ -1,7 +1,7 @@
-"""Whose certificates are trusted: the authorities that variables name, else this system's, else the bundle certifi.
+"""Trusted certificate authorities: those named by variables, else this system's, else the bundle of certifi.
 
 Python from python.org on a Mac has none until its script "Install Certificates" has run, and a minimal container has
-none at all: there the system's own bundle is looked for where the distributions keep it.
+none at all: then the system's own bundle is searched for in the usual places.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 from tasks.core.errors import BadInput
 
 FILES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Variables that name a bundle, in the order in which they are read (OpenSSL and Go; requests; curl)."""
+"""Variables that name a bundle, in order of precedence (OpenSSL and Go; requests; curl)."""
 FOLDERS = "SSL_CERT_DIR"
-"""Folders of certificates by their hashes, with `:` between them (OpenSSL, Go)."""
+"""Folders of certificates by their hashes, separated by `:` (OpenSSL, Go)."""
 SYSTEM = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -29,27 +29,27 @@ SYSTEM = (
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
-"""Where systems keep theirs (Go: crypto/x509, root_linux.go); the last one is macOS's, Alpine's and the BSDs'."""
+"""The usual places of system bundles (Go: crypto/x509, root_linux.go); the last one: macOS, Alpine, the BSDs."""
 _HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
 _STRICT = getattr(ssl, "VERIFY_X509_STRICT", 0)
-_BEHIND = "if a proxy of your company stands in between, name its authority, a file in PEM form, in SSL_CERT_FILE"
+_BEHIND = "behind a company proxy set SSL_CERT_FILE to a file with its certificate authority in PEM form"
 _SCRIPT = f"/Applications/Python {sys.version_info[0]}.{sys.version_info[1]}/Install Certificates.command"
-_KEYCHAIN = "`security find-certificate -a -p /Library/Keychains/System.keychain` prints what a Mac has been given"
+_KEYCHAIN = "`security find-certificate -a -p /Library/Keychains/System.keychain` prints those installed on a Mac"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trust:
-    """The authorities in force."""
+    """The effective authorities."""
 
     context: ssl.SSLContext
     source: str
-    """Where they come from, for people; empty: there are none."""
+    """Their source, for display; empty: there are none."""
     own: bool
-    """Python has them itself, or a variable names them."""
+    """Whether Python has them itself, or a variable names them."""
 
     @property
     def fix(self) -> str:
-        """What to do about a certificate that is not trusted."""
+        """Advice for an untrusted certificate."""
         if self.source:
             return _BEHIND + (f" ({_KEYCHAIN})" if sys.platform == "darwin" else "")
         install = f"run `{_SCRIPT}`" if sys.platform == "darwin" else "install the system's package ca-certificates"
@@ -57,13 +57,13 @@ class Trust:
 
 
 def trust(environ: Mapping[str, str]) -> Trust:
-    """The authorities for an environment. Raises `BadInput` for a variable that names none."""
+    """The authorities for an environment. Raises `BadInput` for a variable without any."""
     return _trust(*((environ.get(name) or "").strip() for name in (*FILES, FOLDERS)))
 
 
 @functools.cache
 def _trust(*given: str) -> Trust:
-    """Reading them costs 30 ms, so once for each choice."""
+    """Loading takes 30 ms, so it is cached."""
     *bundles, folders = given
     named = next(((name, value) for name, value in zip(FILES, bundles, strict=True) if value), None)
     if named is not None or folders:
@@ -80,7 +80,7 @@ def _trust(*given: str) -> Trust:
 
 
 def _named(named: tuple[str, str] | None, folders: str) -> Trust:
-    """As OpenSSL: a bundle stands for Python's own file, folders for its own folder."""
+    """As in OpenSSL: a bundle replaces Python's own file, folders its own folder."""
     paths = ssl.get_default_verify_paths()
     chosen: dict[str, str] = {}
     if named is not None:
@@ -104,14 +104,14 @@ def _named(named: tuple[str, str] | None, folders: str) -> Trust:
 def _nothing(name: str, path: str, error: Exception) -> BadInput:
     reason = isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.strerror
     return BadInput(
-        f"{name} names {path}, which holds no certificate authority",
-        why=str(reason) if reason else "no certificate in PEM form is in it",
+        f"{name} names {path}, which contains no certificate authority",
+        why=str(reason) if reason else "it contains no certificate in PEM form",
         fix=f"correct {name}, or unset it: then the authorities of this system are used",
     )
 
 
 def _first(*paths: str) -> tuple[ssl.SSLContext, list[str]]:
-    """A context with the authorities of those paths that hold any, and these paths."""
+    """A context with the authorities of those paths that have any, and these paths."""
     context, loaded = _empty(), []
     for path in paths:
         try:
@@ -124,13 +124,13 @@ def _first(*paths: str) -> tuple[ssl.SSLContext, list[str]]:
 
 def _empty() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it verifies certificates and names
-    # Python 3.13 refuses authorities that lack what RFC 5280 asks for; companies' lack it, and curl and Go take them
+    # Python 3.13 rejects authorities that lack fields required by RFC 5280; companies' do, and curl and Go accept them
     context.verify_flags &= ~_STRICT
     return context
 
 
 def _load(context: ssl.SSLContext, path: str) -> None:
-    """Trust what a bundle or a folder holds. Raises OSError, or ValueError where that is nothing."""
+    """Trust the certificates of a bundle or a folder. Raises OSError, or ValueError if there are none."""
     if not Path(path).is_dir():
         before = context.cert_store_stats()["x509"]
         context.load_verify_locations(cafile=path)
@@ -142,7 +142,7 @@ def _load(context: ssl.SSLContext, path: str) -> None:
         context.load_verify_locations(capath=path)
         return
     loaded = False
-    for each in files:  # OpenSSL reads only names that are hashes, Go reads all files
+    for each in files:  # OpenSSL reads only files named by hash, Go reads all
         if each.is_file() and _marked(str(each)):
             context.load_verify_locations(cafile=str(each))
             loaded = True

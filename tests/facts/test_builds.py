@@ -209,10 +209,10 @@ def test_what_docker_builds_with(engine: dict[str, Any], wish: str, builder: Bui
 @pytest.mark.parametrize(
     ("build", "more", "told"),
     [
-        ({"context": "nowhere"}, {}, "nowhere is no folder"),
+        ({"context": "nowhere"}, {}, "nowhere is not a folder"),
         ({"dockerfile": "Other"}, {}, "Other: No such file"),
-        ({"secrets": {"n": {"env": "N"}}}, {"engine": host(buildx=False)}, "wants secrets"),
-        ({"platform": "linux/arm64"}, {"engine": host(buildx=False)}, "wants the platform linux/arm64"),
+        ({"secrets": {"n": {"env": "N"}}}, {"engine": host(buildx=False)}, "needs secrets"),
+        ({"platform": "linux/arm64"}, {"engine": host(buildx=False)}, "needs the platform linux/arm64"),
         ({}, {"owns_cluster": False}, "--set builds.api.image=REGISTRY/api"),
     ],
 )

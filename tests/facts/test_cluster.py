@@ -199,7 +199,7 @@ def test_without_its_marker_it_is_incomplete(text: str) -> None:
 )
 def test_what_is_not_known_to_be_incomplete_is_not_called_so(text: str) -> None:
     """An incomplete cluster is removed by the next launch: an engine in trouble must not look like one."""
-    with pytest.raises(LaunchError, match="does not tell whether") as caught:
+    with pytest.raises(LaunchError, match="does not report whether") as caught:
         cluster_state(docker(SERVER, marker=Answer(code=1, err=text)), "openframe-dev")
     assert caught.value.exit_code == 1
     assert caught.value.fix

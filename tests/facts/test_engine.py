@@ -138,7 +138,7 @@ LOST = 'Failed to initialize: unable to resolve docker endpoint: context "nope":
         (asked({**DOWN, "ServerErrors": [DAEMON]}), "does not run", "systemctl start docker"),
         (asked(DOWN, DENIED, 1), "may not use", "usermod -aG docker"),
         (asked({**DOWN, "ServerErrors": [DENIED]}), "may not use", "usermod -aG docker"),
-        (asked("", LOST, 1, DOCKER_CONTEXT="nope"), "cannot be used", "`unset DOCKER_CONTEXT` goes back"),
+        (asked("", LOST, 1, DOCKER_CONTEXT="nope"), "cannot be used", "`unset DOCKER_CONTEXT` switches back"),
         (asked("", "page not found", 1, DOCKER_API_VERSION="x"), "cannot be used", "`unset DOCKER_API_VERSION`"),
         (asked(DOWN, TOO_OLD, 1), "cannot be used", "update the older one"),
         (asked(DOWN, DAEMON, 1, DOCKER_HOST="/x.sock"), "does not run", "DOCKER_HOST=unix:///x.sock"),

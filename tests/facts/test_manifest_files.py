@@ -194,7 +194,7 @@ def test_a_missing_file_and_an_empty_folder_are_told(tmp_path: Path) -> None:
         user_objects(["nowhere.yaml"], tmp_path, VALUES)
     assert "manifests.files" in error.value.why
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInput, match="holds no manifests"):
+    with pytest.raises(BadInput, match="contains no manifests"):
         user_objects(["empty"], tmp_path, VALUES)
 
 

@@ -175,9 +175,9 @@ PIN = Pin(version="v4.1.4", minimum="v3.13.0")
         ("v2.99.9", False, True, "at least v3.13.0"),
         ("v4.1.3", True, True, "the project's folder has v4.1.3, and v4.1.4 is wanted"),
         ("v4.2.0", True, True, "v4.1.4 is wanted"),
-        (None, False, True, "does not tell its version"),
-        ("", False, True, "does not tell its version"),
-        ("unknown", True, True, "does not tell its version"),
+        (None, False, True, "does not report its version"),
+        ("", False, True, "does not report its version"),
+        ("unknown", True, True, "does not report its version"),
     ],
 )
 def test_whether_to_fetch(version: str | None, ours: bool, fetch: bool, why: str) -> None:

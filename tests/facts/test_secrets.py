@@ -188,7 +188,7 @@ def test_a_login_has_no_line_end_and_one_of_a_registry_no_blanks_around_it(
     "content", ["canary-6\ncanary-7", "canary-6\r\ncanary-7\n", "canary-6\x1b[0m", "canary\u200b-6"]
 )
 def test_a_login_of_several_lines_is_refused_and_not_shown(kind: str, content: str) -> None:
-    with pytest.raises(BadInput, match="the secret 's' cannot be made") as caught:
+    with pytest.raises(BadInput, match="the secret 's' cannot be created") as caught:
         password_of(kind, content.encode(), "env")
     assert "line break" in caught.value.why
     assert "canary" not in f"{caught.value!s}{caught.value.__context__!r}"
@@ -237,7 +237,7 @@ def test_one_empty_source_leaves_the_whole_secret_out_and_no_other() -> None:
         {"name": "v", "values": {"k": env()}},
     )
     why = "NOTHING is empty; an existing secret stays"
-    assert skipped == [("s in x, y", why), ("s in z", why), ("t", why), ("u", "it has no namespace to go to")]
+    assert skipped == [("s in x, y", why), ("s in z", why), ("t", why), ("u", "it has no namespace")]
     assert [each["metadata"]["name"] for each in objects] == ["v", "v"]
 
 
@@ -248,23 +248,31 @@ def test_one_empty_source_leaves_the_whole_secret_out_and_no_other() -> None:
         ({"name": "s" * 254, "values": {"k": env()}}, "at most 253", "another name"),
         ({"name": "s\n", "values": {"k": env()}}, "a-z", "another name"),
         ({"values": {}}, "no values", "`values`"),
-        ({"values": {"a b": env()}}, "'a b' is no key", "`values`"),
-        ({"values": {".": env()}}, "'.' is no key", "`values`"),
-        ({"values": {"..a": env()}}, "'..a' is no key", "`values`"),
+        ({"values": {"a b": env()}}, "'a b' is not a valid key", "`values`"),
+        ({"values": {".": env()}}, "'.' is not a valid key", "`values`"),
+        ({"values": {"..a": env()}}, "'..a' is not a valid key", "`values`"),
         ({"type": "dockerconfigjson", "values": {"token": env()}}, "no value 'password'", "password (and may have"),
-        ({"type": "dockerconfigjson", "values": {"password": env(), "x": env()}}, "'x' is no key of this", "username"),
+        (
+            {"type": "dockerconfigjson", "values": {"password": env(), "x": env()}},
+            "'x' is not a key of this",
+            "username",
+        ),
         ({"type": "dockerconfigjson", "registry": " ", "values": {"password": env()}}, "no registry", "`registry`"),
         ({"type": "dockerconfigjson", "username": "a:b", "values": {"password": env()}}, "a colon", "user name"),
         ({"type": "dockerconfigjson", "values": {"password": {"file": "binary"}}}, "not UTF-8", "source"),
         ({"type": "tls", "values": {"tls.crt": env()}}, "no value 'tls.key'", "tls.crt, tls.key (and may have ca.crt)"),
-        ({"type": "tls", "values": {"tls.crt": env(), "tls.key": env(), "key": env()}}, "'key' is no key", "ca.crt"),
+        (
+            {"type": "tls", "values": {"tls.crt": env(), "tls.key": env(), "key": env()}},
+            "'key' is not a key of this",
+            "ca.crt",
+        ),
         ({"type": "basic-auth", "values": {"username": env()}}, "no value 'password'", "the type basic-auth takes"),
     ],
 )
 def test_what_kubernetes_or_a_client_would_refuse_is_told(wanted: dict[str, Any], why: str, fix: str) -> None:
     with pytest.raises(BadInput) as error:
         made({"name": "s", **wanted})
-    assert error.value.what == f"the secret '{wanted.get('name', 's')}' cannot be made"
+    assert error.value.what == f"the secret '{wanted.get('name', 's')}' cannot be created"
     assert why in error.value.why
     assert fix in error.value.fix
     assert error.value.fix.endswith("(settings: secrets)")

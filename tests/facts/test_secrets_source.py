@@ -193,9 +193,9 @@ def opened() -> int:
     ("name", "why"),
     [
         ("missing", "No such file"),
-        ("folder", "no ordinary file"),
-        ("pipe", "no ordinary file"),
-        ("/dev/zero", "no ordinary file"),
+        ("folder", "not a regular file"),
+        ("pipe", "not a regular file"),
+        ("/dev/zero", "not a regular file"),
         ("large", "larger than 1 MiB"),
         ("~nobody-of-that-name/x", "no home folder"),
         ("nul\0", "no file can have that name"),

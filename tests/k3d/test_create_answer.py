@@ -119,7 +119,7 @@ def test_what_is_not_written_yet_is_asked_for_again(tmp_path: Path, made: bool, 
 @pytest.mark.parametrize(
     ("theirs", "said"),
     [
-        (container("server-0", "server", ours=False), "that this project did not make"),
+        (container("server-0", "server", ours=False), "that this project did not create"),
         (container("server-0", "server", labels={OWNER: OTHER}), "belongs to alice@laptop"),
     ],
     ids=["by-hand", "another-user"],
