@@ -139,7 +139,7 @@ def explain_pull(facts: Facts, diagnosis: Diagnosis) -> Diagnosis:
             cause="cache-fault",
             why=f"the cache {name} was filled from a bundle, which does not have it, and has no upstream; the nodes "
             "cannot reach its registry without it",
-            fix="`invoke registry` reconnects the caches to their upstreams, and keeps their content; or use a fuller bundle",
+            fix="`invoke registry` reconnects the caches to their upstreams with their content; or use a fuller bundle",
             transient=False,
         )
     cache = next(each for each in facts.settings.registries.caches if each.upstream == reference.registry)

@@ -348,7 +348,7 @@ def login_text(value: str) -> str:
     """A registry's user name or password without surrounding blanks, line ends, and byte order mark.
 
     None of these can be intended there; editors, `echo` and Windows files add them. Raises ValueError, which does
-    not repeat the value, for a line break or other non-printing character inside: HTTP logins must not have one (RFC 7617).
+    not repeat the value, for a line break or other non-printing character: HTTP logins must not have one (RFC 7617).
     """
     text = value.strip().strip("\ufeff").strip()
     if not text.isprintable():

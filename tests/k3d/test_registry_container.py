@@ -131,7 +131,7 @@ def test_a_login_goes_in_as_a_file_where_the_registrys_command_reads(
     [
         ({"U": "me ", "P": f"{CANARY}\r\n"}, {"username": "me", "password": CANARY}),
         ({"P": "a token of mine"}, {"password": "a token of mine"}),
-        ({"U": "me", "P": f"{CANARY}\nmore"}, "P holds a line break"),
+        ({"U": "me", "P": f"{CANARY}\nmore"}, "P contains a line break"),
         ({"U": "me", "P": ""}, "P is empty"),
     ],
 )
