@@ -108,7 +108,9 @@ def test_nothing_is_there(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"stop": True}, {"purge": True}])
-@pytest.mark.parametrize(("ours", "told"), [(True, "'openframe-dev' belongs to alice@laptop"), (False, "did not make")])
+@pytest.mark.parametrize(
+    ("ours", "told"), [(True, "'openframe-dev' belongs to alice@laptop"), (False, "did not create")]
+)
 def test_a_cluster_of_others_is_never_touched(
     machine: Machine, options: dict[str, bool], ours: bool, told: str
 ) -> None:

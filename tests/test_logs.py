@@ -126,7 +126,7 @@ def test_another_owners_cluster_and_a_full_folder_are_refused(machine: Machine) 
     from tasks.core.errors import BadInput
 
     machine.make(ours=False)
-    with pytest.raises(BadInput, match="did not make"):
+    with pytest.raises(BadInput, match="did not create"):
         export(machine)
     (machine.folder / "export" / "mine").write_text("x")
     with pytest.raises(BadInput, match="is not empty"):

@@ -1,1 +1,1 @@
-"""Launches repeated and compared, and what may be said of the differences."""
+"""Repeated launches, compared, with the statistical significance of differences."""

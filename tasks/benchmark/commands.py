@@ -1,4 +1,4 @@
-"""The comparison modes: what the scripts that this project replaced do, as commands in stages."""
+"""The comparison modes: the scripts that this project replaced, as commands in stages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One command, by a name that results show."""
+    """One command, with a name for results."""
 
     name: str
     command: Command
@@ -31,14 +31,14 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """Commands that the staged mode runs together."""
+    """Commands that the staged mode runs concurrently."""
 
     name: str
     calls: tuple[Call, ...]
 
 
 def stages(workspace: Workspace, facts: Facts) -> tuple[Stage, ...]:
-    """All stages; the files that they read are written. Registries that exist are left as they are."""
+    """All stages; writes the files that they read. Existing registries are left unchanged."""
     from tasks.run.desired import namespace_names
 
     wait = facts.settings.timeouts.command
@@ -63,7 +63,7 @@ def stages(workspace: Workspace, facts: Facts) -> tuple[Stage, ...]:
 
 
 def create(workspace: Workspace, facts: Facts, *, bare: bool = False) -> Stage:
-    """`k3d cluster create` as it is by default. `bare`: without the load balancer, the least that can be made."""
+    """`k3d cluster create` with its defaults. `bare`: without the load balancer, the minimum."""
     settings, shape = facts.settings, facts.shape
     registries = workspace.files / "registries.yaml"
     write_whole(registries, shape.registries_yaml)
@@ -83,7 +83,7 @@ def create(workspace: Workspace, facts: Facts, *, bare: bool = False) -> Stage:
 
 
 def _labels(facts: Facts) -> Iterator[str]:
-    """By which bench knows its own cluster again, when it removes it: they cost nothing."""
+    """Labels by which bench recognises its own cluster for removal: they cost nothing."""
     filters = ["server:*", *(["agent:*"] if facts.shape.agents else [])]
     for name, value in ((docker.OURS, facts.settings.cluster.name), (docker.OWNER, facts.shape.owner)):
         if value:
@@ -91,7 +91,7 @@ def _labels(facts: Facts) -> Iterator[str]:
 
 
 def _arguments(facts: Facts) -> Iterator[str]:
-    """What is configured, and the labels that charts may ask for; nothing that this project adds by itself."""
+    """Configured arguments, and labels that charts may need; without arguments that this project adds itself."""
     cluster, agents = facts.settings.cluster, facts.shape.agents
     own = [
         (f"--{flag}={each.text}", where(part, each))
@@ -115,7 +115,7 @@ def _arguments(facts: Facts) -> Iterator[str]:
 
 
 def _on_nodes(value: str, filters: Sequence[str]) -> str:
-    """As k3d's command line takes it: an `@` of the value with a backslash before it."""
+    """In k3d's command line syntax: an `@` in the value is escaped with a backslash."""
     escaped = value.replace("@", r"\@")
     return f"{escaped}@{';'.join(filters)}" if filters else escaped
 
@@ -126,7 +126,7 @@ def _pulls(facts: Facts) -> Iterator[Call]:
 
 
 def _registries(facts: Facts) -> Iterator[Call]:
-    """Those that are missing; what no command line may hold (logins, proxies) was made before."""
+    """The missing registries; those with logins or proxies, unfit for a command line, were created before."""
     from tasks.k3d.ports import choosers
     from tasks.k3d.registry_container import labels
     from tasks.settings.derived import registry_containers, upstream_url
@@ -149,7 +149,7 @@ def _registries(facts: Facts) -> Iterator[Call]:
 
 
 def _objects(workspace: Workspace, objects: Sequence[dict[str, Any]], deadline: float) -> Iterator[Call]:
-    """A kubectl for each object, which is read from a file: a secret is never an argument."""
+    """One kubectl per object, read from a file: a secret is never an argument."""
     from tasks.kube.apply import line, ordered
 
     for each in ordered(objects):
@@ -163,7 +163,7 @@ def _objects(workspace: Workspace, objects: Sequence[dict[str, Any]], deadline: 
 
 
 def _resources(workspace: Workspace, facts: Facts, deadline: float) -> Iterator[Stage]:
-    """Base resources; then the user's CRDs, which must be served before what uses them."""
+    """Base resources; then the user's CRDs, which must be served before their objects."""
     from tasks.kube.apply import split
     from tasks.run.desired import base_objects, user_objects
 
@@ -185,7 +185,7 @@ def _resources(workspace: Workspace, facts: Facts, deadline: float) -> Iterator[
 
 
 def _repositories(facts: Facts) -> Iterator[Stage]:
-    """Those that a release names, as `up` does it: others may lie where this machine has no way to."""
+    """The repositories that releases use, as in `up`: others may be unreachable."""
     settings = facts.settings
     used = {release.chart.partition("/")[0] for release in facts.releases}
     deadline = settings.timeouts.pull
@@ -203,11 +203,11 @@ def _helm(*words: str, deadline: float, cwd: Path | None = None) -> Command:
 
 
 def _releases(workspace: Workspace, facts: Facts) -> Iterator[Stage]:
-    """By levels of their needs: a stage holds those whose needs are all in stages before."""
+    """By levels of needs: a stage has the releases whose needs are all in earlier stages."""
     from tasks.settings.references import named_releases
 
     level: dict[tuple[str, str], int] = {}
-    for release in facts.releases:  # each after what it needs
+    for release in facts.releases:  # each after its needs
         needed = [each for need in release.needs for each in named_releases(need, facts.releases)]
         level[release.namespace, release.name] = 1 + max(
             (level[each.namespace, each.name] for each in needed), default=0
@@ -245,7 +245,7 @@ _SHOWN = ("HELM_", "K3D_", "KUBECONFIG", "XDG_", "TMPDIR", "OPENFRAME_REHEARSAL"
 
 
 def script(stages: Sequence[Stage], environ: Mapping[str, str], *, together: bool) -> list[str]:
-    """Lines of bash; `together`: those of a stage at the same time, each waited for by its own pid."""
+    """Lines of bash; `together`: the commands of a stage concurrently, each awaited by its own pid."""
     return [
         "#!/usr/bin/env bash",
         "set -euo pipefail",

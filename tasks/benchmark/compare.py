@@ -11,29 +11,29 @@ from tasks.benchmark.statistics import Interval, alarming, ratio, verdict
 from tasks.core.errors import BadInput
 
 _SHARE = 0.25
-"""A step is named if it accounts for that part of what a launch has become slower by."""
+"""A step is named if it accounts for that share of the slowdown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """`other` against `one`: ratios of medians."""
+    """`other` compared with `one`: ratios of medians."""
 
     one: str
     other: str
     wall: Interval
     cpu: Interval | None
-    """None where no processor time was seen."""
+    """None if no CPU time was measured."""
     slower: tuple[tuple[str, float, float], ...] = ()
-    """Steps of the other's critical path that take longer: name, seconds before and now."""
+    """Slower steps of the other's critical path: name, seconds before and now."""
 
     @property
     def verdict(self) -> str:
-        """By the wall time."""
+        """From the wall time."""
         return verdict(self.wall)
 
 
 def inside(results: Results) -> tuple[Comparison, ...]:
-    """Each with each before it; of two settings A and B only those of one mode."""
+    """Each with each before it; for two settings A and B only those of one mode."""
     names = results.names
     pairs = [(one, other) for at, other in enumerate(names) for one in names[:at]]
     if any(name.startswith("A ") for name in names):
@@ -44,7 +44,7 @@ def inside(results: Results) -> tuple[Comparison, ...]:
 
 
 def between(before: Results, now: Results) -> tuple[Comparison, ...]:
-    """The same variants of two recorded results; where no name is in both, the only one of each. Raises `BadInput`."""
+    """The same variants of two recorded results; without a common name, the only one of each. Raises `BadInput`."""
     common = [name for name in now.names if name in before.names]
     pairs = [(name, name) for name in common]
     if not pairs and len(before.names) == len(now.names) == 1:
@@ -61,7 +61,7 @@ def between(before: Results, now: Results) -> tuple[Comparison, ...]:
 
 
 def exceeding(comparisons: Sequence[Comparison], limit: float) -> tuple[Comparison, ...]:
-    """Those that became slower by more than the limit: of `graph`, where that was compared, else of all."""
+    """Comparisons that are slower by more than the limit: of `graph`, if that was compared, else of all."""
     graph = [each for each in comparisons if "graph" in each.other.split(",")[0].split()[-1]]
     return tuple(each for each in graph or comparisons if alarming(each.wall, limit))
 
@@ -73,7 +73,7 @@ def share(text: str) -> float:
     except ValueError:
         found = -1.0
     if not 0 <= found < 100:
-        raise BadInput(f"--fail-over is '{text}'", why="it is a part of the time before", fix="write it as 10%")
+        raise BadInput(f"--fail-over is '{text}'", why="it is a share of the time before", fix="write it as 10%")
     return found
 
 
@@ -92,7 +92,7 @@ def _compare(
 
 
 def slower(first: Sequence[Measured], second: Sequence[Measured]) -> tuple[tuple[str, float, float], ...]:
-    """Steps of the critical path that account for what the second have become slower by, the worst first."""
+    """Steps of the critical path that account for the slowdown of the second, the worst first."""
     grown = median(run.wall_s for run in second) - median(run.wall_s for run in first)
     often = [name for run in second for name in run.critical_path]
     path = [name for name in dict.fromkeys(often) if 2 * often.count(name) >= len(second)]

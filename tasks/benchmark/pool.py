@@ -1,7 +1,7 @@
-"""What the pool itself costs: `python -m tasks.benchmark.pool`.
+"""The overhead of the pool itself: `python -m tasks.benchmark.pool`.
 
-A thousand processes through the pool, with their logs and the run's record, against GNU parallel with its own
-(`--results`, `--joblog`), where that is installed. What of it is the pool's: the same commands by sh alone, without
+A thousand processes through the pool, with their logs and the run's record, compared with GNU parallel with its own
+(`--results`, `--joblog`), if that is installed. To isolate the pool: the same commands by sh only, without
 logs and record, and through the same pool with each process started by `posix_spawn` instead. And ten thousand steps
 without a process against a thousand.
 """
@@ -34,7 +34,7 @@ _TRUE = "/usr/bin/true"
 
 
 def run_processes(count: int, folder: Path) -> None:
-    """So many processes of `true`, with a log for each and a record of the run."""
+    """That many processes of `true`, with a log for each and a record of the run."""
     programs = Programs(env={"PATH": "/usr/bin:/bin"}, log_dir=folder / "logs")
     (folder / "logs").mkdir()
 
@@ -46,7 +46,7 @@ def run_processes(count: int, folder: Path) -> None:
 
 
 class _Spawned:
-    """A process that was started without a fork of this one; the part of sh's own that `process` uses."""
+    """A process started without a fork of this one; implements the part of sh's class that `process` uses."""
 
     def __init__(self, path: str) -> None:
         self.pid = os.posix_spawn(path, [path], {}, setsid=True)
@@ -57,13 +57,13 @@ class _Spawned:
 
 
 def run_spawned(count: int, folder: Path) -> None:
-    """As `run_processes`, but for how a process is started."""
-    runner._start = lambda path, *_: _Spawned(path)  # noqa: SLF001 - what if it were another
+    """As `run_processes`, with another way to start processes."""
+    runner._start = lambda path, *_: _Spawned(path)  # noqa: SLF001 - for the comparison
     run_processes(count, folder)
 
 
 def run_by_sh(count: int, _folder: Path) -> None:
-    """The same starts by sh alone: from threads, one fork at a time; nothing is read, logged or recorded."""
+    """The same with sh only: from threads, one fork at a time; nothing is read, logged or recorded."""
     left = iter(range(count))
     fork = threading.Lock()
 
@@ -85,7 +85,7 @@ def run_by_sh(count: int, _folder: Path) -> None:
 
 
 def run_steps(count: int, folder: Path) -> None:
-    """So many steps that do nothing, a tenth of them in a chain."""
+    """That many steps that do nothing, a tenth of them in a chain."""
     nothing: Action = lambda _context: None  # noqa: E731 - the shortest action
     steps = [
         Step(name=f"{number}", task="bench", action=nothing, needs=(f"{number - 10}",) if number >= 10 else ())
@@ -117,12 +117,12 @@ def _seconds(argv: list[str]) -> float:
 
 
 def _each(*ways: Callable[[], float]) -> list[list[float]]:
-    """Rounds of each way in turn; the first is dropped."""
+    """Rounds of each way in turn; the first is discarded."""
     rounds = [[way() for way in ways] for _ in range(ROUNDS + 1)]
     return [list(column) for column in zip(*rounds[1:], strict=True)]
 
 
-def _told(seconds: list[float]) -> str:
+def _described(seconds: list[float]) -> str:
     return f"{statistics.median(seconds):.2f} s ({min(seconds):.2f}–{max(seconds):.2f})"
 
 
@@ -138,15 +138,16 @@ def compare() -> list[str]:
     if shutil.which("parallel"):
         with tempfile.TemporaryDirectory() as folder:
             columns = _each(lambda: _seconds(_parallel(tempfile.mkdtemp(dir=folder))), *rows.values())
-        lines.append(f"{PROCESSES} processes, {BOUND} at once, by GNU parallel: {_told(columns[0])}")
+        lines.append(f"{PROCESSES} processes, {BOUND} at once, by GNU parallel: {_described(columns[0])}")
         for name, column in zip(rows, columns[1:], strict=True):
-            lines.append(f"the same {name}: {_told(column)}; {_ratio(column, columns[0]):.2f}")
+            lines.append(f"the same {name}: {_described(column)}; {_ratio(column, columns[0]):.2f}")
     else:
         lines.append("GNU parallel is not installed: the processes are not compared")
     short, long = _each(lambda: _inside(STEPS // 10), lambda: _inside(STEPS))
     per_step = _ratio(long, short) / 10
     lines.append(
-        f"{STEPS} steps without processes: {_told(long)}; {STEPS // 10}: {_told(short)}; per step {per_step:.2f}"
+        f"{STEPS} steps without processes: {_described(long)}; {STEPS // 10}: {_described(short)}; "
+        f"per step {per_step:.2f}"
     )
     return lines
 

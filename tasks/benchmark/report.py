@@ -1,4 +1,4 @@
-"""What `bench` shows: a line for each launch with the time left, its results as tables, and as a plot by matplotlib."""
+"""The output of `bench`: a line for each launch with the remaining time, results as tables, and a matplotlib plot."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from tasks.view.console import table
 
 
 def beginning(trial: Trial, left: float | None) -> str:
-    """Before a launch."""
+    """The line before a launch."""
     what = "warm-up" if trial.round < 0 else f"round {trial.round + 1}"
     more = f", about {span(left)} left" if left is not None else ""
     return f"{trial.number} of {trial.total}: {trial.variant.name}, {what}{more}"
 
 
 def ended(trial: Trial, run: Measured) -> str:
-    """After it."""
-    dropped = " (dropped: it warms up)" if trial.round < 0 else ""
+    """The line after it."""
+    dropped = " (discarded: warm-up)" if trial.round < 0 else ""
     return f"  {run.wall_s:.1f} s, {run.cpu_s:.1f} CPU seconds{dropped}"
 
 
 def span(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds in rounded units."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min"
@@ -46,10 +46,10 @@ def text(results: Results, comparisons: Sequence[Comparison] | None = None, *, w
 
 
 HEAD = ("launch", "runs", "wall, s", "from – to", "CPU, s", "from – to", "confidence")
-_MEDIANS = """Medians, and the exact interval that holds the median with the confidence of the last column.
-CPU: what all processors of the machine did from start to end, less what they do at rest."""
+_MEDIANS = """Medians, and the exact interval that contains the median with the confidence of the last column.
+CPU: the time of all processors of the machine from start to end, less the time at rest."""
 _RATIOS = """Ratios of medians with their 95 % intervals (a bootstrap; launches of the same round are drawn together
-where they were interleaved). A verdict is given only where the interval allows one."""
+where they were interleaved). A verdict is given only if the interval allows one."""
 RATIO_HEAD = ("ratio of medians", "wall", "CPU", "verdict (wall)", "slower steps of the critical path")
 
 
@@ -91,7 +91,7 @@ def _ratio(found: Interval) -> str:
 
 
 def markdown(results: Results, comparisons: Sequence[Comparison] | None = None) -> str:
-    """The same as a document."""
+    """The same as a Markdown document."""
     system = ", ".join(f"{name} {value}" for name, value in results.system.items() if value is not None)
     lines = [f"# Launches compared, {results.started}", "", f"Engine {results.engine}; {system}.", ""]
     lines += [_MEDIANS, ""]
@@ -111,14 +111,14 @@ _COLOURS = ("#4269d0", "#efb118", "#3ca951", "#ff725c", "#a463f2", "#6cc5b0", "#
 
 
 def plot(results: Results, folder: Path) -> tuple[str, ...]:
-    """Every launch a dot, the median with its interval beside them. Returns names of the files, SVG and PNG, that were
-    written; none without matplotlib. Raises OSError.
+    """A dot for each launch, and the median with its interval. Returns names of the written files, SVG and PNG;
+    none without matplotlib. Raises OSError.
     """
     if find_spec("matplotlib") is None or not results.names:
         return ()
-    mpl = import_module("matplotlib")  # not by `import`: types of it are not there where it is not installed
+    mpl = import_module("matplotlib")  # not by `import`: its types are missing if it is not installed
     mpl.use("agg")
-    mpl.rcParams["svg.hashsalt"] = "bench"  # the same results give the same file
+    mpl.rcParams["svg.hashsalt"] = "bench"  # equal results give equal files
     mpl.rcParams["svg.fonttype"] = "none"
     names = results.names
     figure = import_module("matplotlib.figure").Figure(figsize=(9, 1.6 + 0.55 * len(names)), layout="constrained")

@@ -1,4 +1,4 @@
-"""Results of a benchmark as a document: made, written, and read again."""
+"""Results of a benchmark as a document: created, written, and parsed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One launch that is due."""
+    """One pending launch."""
 
     variant: Variant
     round: int
@@ -33,21 +33,21 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One launch that was timed. All times are seconds."""
+    """One timed launch. All times are seconds."""
 
     variant: str
     round: int
-    """From 0; rounds that only warm up are below 0."""
+    """From 0; warm-up rounds are below 0."""
     wall_s: float
     busy_s: float
     rest: float
-    """Processors that were busy before it, at rest."""
+    """Busy CPUs of the idle machine before it."""
     steps: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     critical_path: tuple[str, ...] = ()
 
     @property
     def cpu_s(self) -> float:
-        """Processor seconds of the launch: what the machine did, less what it does at rest."""
+        """CPU seconds of the launch: those of the machine, less those of the idle machine."""
         return max(0.0, self.busy_s - self.rest * self.wall_s)
 
 
@@ -63,12 +63,12 @@ class Results:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of those that have results."""
+        """Names of variants with results."""
         there = {run.variant for run in self.runs if run.round >= 0}
         return tuple(name for each in self.variants if (name := str(each["name"])) in there)
 
     def of(self, variant: str) -> tuple[Measured, ...]:
-        """Its launches in the order of their rounds, without those that only warmed up."""
+        """Its launches in the order of their rounds, without warm-ups."""
         return tuple(sorted((r for r in self.runs if r.variant == variant and r.round >= 0), key=lambda run: run.round))
 
     def walls(self, variant: str) -> list[float]:
@@ -81,7 +81,7 @@ class Results:
 
 
 def described(variant: Variant, settings_hash: str) -> dict[str, Any]:
-    """A variant as results show it; values that may be private are left out."""
+    """A variant for results; values that may be private are omitted."""
     return {
         "name": variant.name,
         "mode": variant.mode,
@@ -93,7 +93,7 @@ def described(variant: Variant, settings_hash: str) -> dict[str, Any]:
 
 
 def document(results: Results) -> dict[str, Any]:
-    """As it is written. Schema 1 calls a variant a rival."""
+    """The written form. Schema 1 calls a variant a rival."""
     runs = [
         {
             "rival": run.variant,
@@ -112,7 +112,7 @@ def document(results: Results) -> dict[str, Any]:
 
 
 def with_rest(runs: Sequence[Measured]) -> tuple[Measured, ...]:
-    """The same with one rest for all: a single look at it is of a few seconds only."""
+    """The same with a common rest: a single measurement lasts only a few seconds."""
     rest = median(run.rest for run in runs) if runs else 0.0
     return tuple(replace(run, rest=rest) for run in runs)
 
@@ -127,7 +127,7 @@ def read(path: Path) -> Results:
     try:
         made = json.loads(path.expanduser().read_text(encoding="utf-8"))
         if made["kind"] != "bench" or made["schema"] != SCHEMA:
-            raise ValueError("it is no result of bench, or of another version")
+            raise ValueError("it is not a result of bench, or of another version")
         return Results(
             started=str(made["started"]),
             engine=str(made["engine"]),
@@ -139,9 +139,7 @@ def read(path: Path) -> Results:
         why = error.strerror or str(error)
     except (ValueError, KeyError, TypeError) as error:
         why = f"it holds something else: {error}"
-    raise BadInput(
-        f"the results {path} cannot be read", why=why, fix="name a bench.json that `invoke bench` has written"
-    )
+    raise BadInput(f"the results {path} cannot be read", why=why, fix="use a bench.json written by `invoke bench`")
 
 
 def _measured(run: Mapping[str, Any]) -> Measured:

@@ -1,4 +1,4 @@
-"""The rounds: each variant once in each, the order turned from round to round, everything between them not timed."""
+"""The rounds: each variant once in each, rotated from round to round; nothing between launches is timed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def busy() -> float:
-    """Seconds of all processors since the machine started, less those in which they were idle or waited for a disk.
+    """CPU seconds of the machine since its start, without idle and iowait.
 
     Time of guests is part of the user time already (Linux: proc(5), /proc/stat).
     """
@@ -41,7 +41,7 @@ def busy() -> float:
 
 
 def at_rest(seconds: float) -> float:
-    """Processors that are busy while nothing is launched; measured for so many seconds."""
+    """Busy CPUs of the idle machine; measured for that many seconds."""
     if seconds <= 0:
         return 0.0
     begin, first = time.monotonic(), busy()
@@ -55,7 +55,7 @@ Spans = dict[str, tuple[float, float]]
 
 
 def timed(trial: Trial, launch: Callable[[], tuple[Spans, tuple[str, ...]]], rest: float) -> Measured:
-    """Do it, and take its time. The launch returns when each of its steps ran, and the names of its critical path."""
+    """Run and time a launch. It returns when each of its steps ran, and the names of its critical path."""
     worked, begin = busy(), time.monotonic()
     spans, path = launch()
     wall = time.monotonic() - begin
@@ -71,7 +71,7 @@ def timed(trial: Trial, launch: Callable[[], tuple[Spans, tuple[str, ...]]], res
 
 
 def run_stages(programs: Programs, stages: Sequence[Stage], *, together: bool) -> tuple[Spans, tuple[str, ...]]:
-    """The commands of all stages, one at a time, or those of a stage together. Raises `LaunchError`."""
+    """The commands of all stages, sequentially, or those of a stage concurrently. Raises `LaunchError`."""
     begin = time.monotonic()
     spans: Spans = {}
 
@@ -95,26 +95,26 @@ def run_stages(programs: Programs, stages: Sequence[Stage], *, together: bool) -
 
 
 def task(workspace: Workspace, *words: str) -> Command:
-    """A task of this project as a process of its own."""
-    options = (*workspace.chosen, *(() if words[0] == "rehearse" else workspace.engine))  # that one has its own
+    """A task of this project as a separate process."""
+    options = (*workspace.chosen, *(() if words[0] == "rehearse" else workspace.engine))  # rehearse has its own
     return Command(
         argv=(sys.executable, "-m", "invoke", *words, *options), cwd=workspace.session.root, deadline=_LONGEST
     )
 
 
 def up(workspace: Workspace, programs: Programs) -> tuple[Spans, tuple[str, ...]]:
-    """A whole launch by the graph. Raises `LaunchError`."""
+    """A whole launch as a graph. Raises `LaunchError`."""
     try:
         programs.run(
             task(workspace, "rehearse", *workspace.conditions) if workspace.conditions else task(workspace, "up")
         )
     except CommandFailed as error:
-        raise LaunchError("`invoke up` has failed", why="\n".join(error.tail()), fix="run it by hand") from None
+        raise LaunchError("`invoke up` has failed", why="\n".join(error.tail()), fix="run it manually") from None
     return recorded(workspace)
 
 
 def recorded(workspace: Workspace) -> tuple[Spans, tuple[str, ...]]:
-    """Times and critical path of the last launch, by its record."""
+    """Times and critical path of the last launch, from its record."""
     try:
         run = read(Recorded(name="latest", path=workspace.folder / "logs" / "latest.json"))
     except BadInput:
@@ -124,32 +124,32 @@ def recorded(workspace: Workspace) -> tuple[Spans, tuple[str, ...]]:
 
 
 def refuse_existing(workspace: Workspace) -> None:
-    """Never the cluster of somebody's work. Raises `BadInput`."""
+    """Never uses an existing cluster. Raises `BadInput`."""
     if workspace.session.programs().run(docker.containers(f"{docker.CLUSTER_LABEL}={workspace.cluster}")).out.split():
         raise BadInput(
-            f"there is a cluster '{workspace.cluster}' already",
-            why="bench makes and removes the cluster that it measures; this one it did not make",
-            fix=f"--cluster NAME takes another name; or, if nobody needs it: k3d cluster delete {workspace.cluster}",
+            f"a cluster '{workspace.cluster}' already exists",
+            why="bench creates and removes the cluster that it measures; it did not create this one",
+            fix=f"--cluster NAME uses another name; or, if it is unused: k3d cluster delete {workspace.cluster}",
         )
 
 
 def refuse_shared(workspace: Workspace) -> None:
-    """What nodes may write to would be written to by the user's own cluster, too. Raises `BadInput`."""
+    """Nodes could write to volumes of the user's own cluster. Raises `BadInput`."""
     volumes = workspace.session.settings.cluster.volumes if workspace.session.rehearsal is None else ()
     values = [split(text).value.split(":") for text in volumes]
     shared = [":".join(parts) for parts in values if len(parts) > 1 and "ro" not in parts[-1].split(",")]
     if shared:
         raise BadInput(
             f"cluster.volumes mounts {', '.join(shared)}",
-            why="the clusters that bench makes would write there, beside your own: a database does not survive that",
+            why="clusters of bench would write there together with your own, which would damage a database",
             fix="--set cluster.volumes=[] measures without; or mount it read-only, with `:ro`",
         )
 
 
 def remove_cluster(workspace: Workspace) -> None:
-    """The cluster of the last launch, whichever way it was made, and its private files.
+    """Remove the cluster of the last launch, in any mode, and its private files.
 
-    Raises `BadInput` for one that somebody else has made since: between two launches the name is free.
+    Raises `BadInput` for one that others have created since: between two launches the name is free.
     """
     session = workspace.session
     programs = session.programs()
@@ -161,7 +161,7 @@ def remove_cluster(workspace: Workspace) -> None:
 
 
 def remove_caches(workspace: Workspace) -> None:
-    """Registries, charts and Helm's files, those of bench alone: other users of the engine have a bench, too."""
+    """Remove registries, charts and Helm's files of bench only: other users of the engine may run a bench, too."""
     from tasks.facts.registries import registries
     from tasks.settings.derived import registry_containers
 
@@ -180,9 +180,9 @@ def remove_caches(workspace: Workspace) -> None:
 
 
 def remove_images(workspace: Workspace, images: Iterable[str]) -> None:
-    """Images of the launch from the engine; those that a container uses stay (code 1), and those that nobody else has.
+    """Remove images of the launch from the engine, except those in use (code 1), and local-only ones.
 
-    What was built here, and never pulled or pushed, has no digest of a registry: nothing would bring it back.
+    An image that was built here, and never pulled or pushed, has no registry digest: it could not be restored.
     """
     programs = workspace.session.programs()
     for image in images:
@@ -192,7 +192,7 @@ def remove_images(workspace: Workspace, images: Iterable[str]) -> None:
 
 
 def prepare(workspace: Workspace, variant: Variant, facts: Facts) -> None:
-    """Caches as the state wants them; whether they are filled is for the caller to see to."""
+    """Caches in the required state; filling them is left to the caller."""
     if variant.state == "cold":
         remove_caches(workspace)
     if variant.state == "second":
@@ -202,13 +202,13 @@ def prepare(workspace: Workspace, variant: Variant, facts: Facts) -> None:
     logins = any(each.username_env or each.password_env for each in workspace.session.settings.registries.caches)
     if variant.mode == "create" or (variant.mode != "graph" and (logins or facts.shape.network.mark)):
         workspace.session.programs().run(task(workspace, "registry"))
-    if variant.mode in ("sequential", "staged") and facts.builds:  # releases name these images
+    if variant.mode in ("sequential", "staged") and facts.builds:  # releases use these images
         workspace.session.programs().run(task(workspace, "build"))
 
 
 @dataclass(kw_only=True)
 class Rounds:
-    """All launches of a benchmark. `filled`: variants whose caches are as their state wants them."""
+    """All launches of a benchmark. `filled`: variants whose caches are in their state."""
 
     variants: Sequence[Variant]
     workspaces: Mapping[str, Workspace]
@@ -216,13 +216,13 @@ class Rounds:
     runs: int
     warmups: int
     before: str = ""
-    """A command of the user's own, before each launch."""
+    """A command of the user, before each launch."""
     rest: float = 2.0
-    """Seconds for which the machine is watched at rest before each launch."""
+    """Seconds for measuring the idle machine before each launch."""
     filled: set[str] = field(default_factory=set)
 
     def trials(self) -> Iterator[Trial]:
-        """In their order."""
+        """In order."""
         total, number = (self.runs + self.warmups) * len(self.variants), 0
         for at in range(self.runs + self.warmups):
             first = at % len(self.variants)
@@ -231,11 +231,11 @@ class Rounds:
                 yield Trial(variant=variant, round=at - self.warmups, number=number, total=total)
 
     def run(self, trial: Trial) -> Measured:
-        """Prepare, launch, and remove what was launched. Raises `LaunchError`."""
+        """Prepare, launch, and remove the cluster. Raises `LaunchError`."""
         variant, workspace = trial.variant, self.workspaces[trial.variant.name]
         remove_cluster(workspace)
         try:
-            if trial.round >= 0:  # a round that warms up fills by itself
+            if trial.round >= 0:  # a warm-up round fills them
                 self._fill(variant, workspace)
             facts = gather_facts(workspace)
             prepare(workspace, variant, facts)
@@ -251,7 +251,7 @@ class Rounds:
             remove_cluster(workspace)
 
     def _fill(self, variant: Variant, workspace: Workspace) -> None:
-        """A launch that is not timed, where the caches are not as the state wants them: after a cold one."""
+        """A launch that is not timed, if the caches are not in the required state, such as after a cold one."""
         if variant.state in ("cold", "noop") or variant.name in self.filled:
             return
         prepare(workspace, variant, gather_facts(workspace))
@@ -259,7 +259,7 @@ class Rounds:
         remove_cluster(workspace)
 
     def _forget(self, variant: Variant) -> None:
-        """What a cold launch has removed others may miss."""
+        """Others may miss what a cold launch has removed."""
         if variant.state == "cold":
             self.filled.clear()
         elif variant.state == "second":
@@ -274,7 +274,7 @@ class Rounds:
 
 
 def gather_facts(workspace: Workspace) -> Facts:
-    """The state now. Raises what `gather` raises."""
+    """The current facts. Raises what `gather` raises."""
     from tasks.run.gather import gather
     from tasks.settings.derived import PARTS
 
@@ -282,7 +282,7 @@ def gather_facts(workspace: Workspace) -> Facts:
 
 
 def launch_of(workspace: Workspace, variant: Variant) -> Callable[[], tuple[Spans, tuple[str, ...]]]:
-    """The launch, with all that it needs at hand."""
+    """The launch, fully prepared."""
     programs = workspace.session.programs()
     if variant.mode == "graph":
         return lambda: up(workspace, programs)
@@ -298,17 +298,17 @@ def staged(workspace: Workspace, variant: Variant, facts: Facts) -> tuple[Stage,
 
 @dataclass(kw_only=True)
 class Clock:
-    """How long is left, by how long each variant's trial took so far, with all that is around the launch."""
+    """The remaining time, from the duration of each variant's trials so far, including their overhead."""
 
     took: dict[str, list[float]] = field(default_factory=dict)
     begin: float = field(default_factory=time.monotonic)
 
     def add(self, variant: str, seconds: float) -> None:
-        """A trial is over."""
+        """Record a trial."""
         self.took.setdefault(variant, []).append(seconds)
 
     def left(self, trials: Sequence[Trial]) -> float | None:
-        """Seconds for these trials; None while nothing is known."""
+        """Seconds for these trials; None while unknown."""
         known = [seconds for each in self.took.values() for seconds in each]
         if not known:
             return None

@@ -1,4 +1,4 @@
-"""What a few launches allow to be said: medians, their intervals, and ratios with a verdict or without one."""
+"""Statistics for a few launches: medians, their intervals, and ratios with or without a verdict."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from math import comb
 from statistics import median
 
 LEVEL = 0.95
-"""Desired confidence; few launches give less, and then that is reported."""
+"""Desired confidence; few launches give less, which is reported then."""
 FEWEST = 5
-"""Launches from which a verdict is given: of four even the widest interval holds the median in 87 of 100 cases only."""
+"""Minimum number of launches for a verdict: of four the widest interval contains the median in only 87 % of cases."""
 _RESAMPLES = 4000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """An estimate, what it may as well be, and how sure that is."""
+    """An estimate, its range, and the confidence of that."""
 
     mid: float
     low: float
@@ -27,15 +27,15 @@ class Interval:
 
     @property
     def spread(self) -> float:
-        """Half of its width, as a part of the estimate."""
+        """Half of its width, relative to the estimate."""
         return (self.high - self.low) / 2 / self.mid if self.mid else 0.0
 
 
 def median_interval(values: Sequence[float]) -> Interval:
-    """The median, and the exact interval between two of the sorted values that holds it in `LEVEL` of all cases.
+    """The median, and the exact interval between two of the sorted values that contains it in `LEVEL` of all cases.
 
-    Whatever the distribution: each value lies above the median as often as a coin shows heads (David and Nagaraja,
-    Order Statistics, 7.1). Of few values it is from the smallest to the largest, and `level` says how sure that is.
+    Independent of the distribution: each value is above the median with probability 1/2 (David and Nagaraja,
+    Order Statistics, 7.1). For few values it is from the smallest to the largest, with the confidence in `level`.
     """
     ranked, count = sorted(values), len(values)
     best = 0
@@ -52,20 +52,20 @@ def median_interval(values: Sequence[float]) -> Interval:
 
 
 def _coverage(count: int, rank: int) -> float:
-    """How sure it is that a median lies between the values of that rank from below and from above, counted from 0."""
+    """The confidence that a median is between the values of that rank from below and from above, counted from 0."""
     return 1 - 2 * sum(comb(count, k) for k in range(rank + 1)) / float(2**count)
 
 
 def ratio(one: Sequence[float], other: Sequence[float], *, paired: bool) -> Interval:
     """Median of `other` over median of `one`, by a bootstrap.
 
-    `paired`: values at the same place are of the same round, and drawn together, so that what slowed a whole round
-    cancels out. A bootstrap of a handful is too narrow: there the interval also spans the ratios of the rounds, as
-    the median of these has it. Always the same for the same values.
+    `paired`: values at the same position are of the same round, and drawn together, so that a slow round
+    cancels out. A bootstrap of a handful is too narrow: then the interval also spans the ratios of the rounds, as in
+    their median's interval. Deterministic.
     """
     if not one or not other or (paired and len(one) != len(other)):
-        raise ValueError("a ratio needs values on both sides, and pairs as many of each")
-    draw = random.Random(20_261_124)  # noqa: S311 - a draw that can be repeated, of nothing secret
+        raise ValueError("a ratio needs values on both sides, and equally many for pairs")
+    draw = random.Random(20_261_124)  # noqa: S311 - a reproducible draw, nothing secret
     first, second = range(len(one)), range(len(other))
     found = []
     for _ in range(_RESAMPLES):
@@ -83,7 +83,7 @@ def ratio(one: Sequence[float], other: Sequence[float], *, paired: bool) -> Inte
 
 
 def verdict(found: Interval) -> str:
-    """What may be said of a ratio: faster, slower, no difference seen, or that there are too few launches."""
+    """The verdict on a ratio: faster, slower, no difference seen, or too few launches."""
     if found.count < FEWEST:
         return "too few runs"
     if found.high < 1:
@@ -94,5 +94,5 @@ def verdict(found: Interval) -> str:
 
 
 def alarming(found: Interval, limit: float) -> bool:
-    """Whether it is slower by more than `limit` (0.1: a tenth), and surely slower at all."""
+    """Whether it is slower by more than `limit` (0.1: a tenth), and significantly slower at all."""
     return verdict(found) == "slower" and found.mid > 1 + limit

@@ -1,4 +1,4 @@
-"""What is compared: a way to launch, from settings, in a state of caches."""
+"""What is compared: a way to launch, with settings, in a state of caches."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 MODES = ("sequential", "staged", "graph", "create")
 STATES = ("warm", "cold", "second", "noop")
-"""warm: images and charts are there. cold: none are. second: the host has none, our caches have all. noop: a cluster
-exists already, with nothing to be changed in it."""
+"""warm: images and charts are cached. cold: none are. second: the host has none, our caches have all. noop: an
+up-to-date cluster exists."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Where settings come from."""
+    """The source of settings."""
 
     profile: str | None = None
     sets: tuple[str, ...] = ()
 
     @property
     def stem(self) -> str:
-        """A folder's name: settings that differ share no caches and no memory."""
+        """A folder's name: different settings share no caches and no records."""
         return sha256(repr((self.profile, self.sets)), 12)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One of those that are compared."""
+    """One of the variants that are compared."""
 
     name: str
     mode: str
@@ -47,7 +47,7 @@ class Variant:
 
 
 def variants_of(modes: str, state: str, setting: Setting, against: Setting | None = None) -> tuple[Variant, ...]:
-    """Of `sequential,staged,graph:noop`; with other settings to compare with each of them twice, as A and B.
+    """Parses `sequential,staged,graph:noop`; with other settings to compare with, each of them twice, as A and B.
 
     Raises `BadInput`.
     """
@@ -57,7 +57,7 @@ def variants_of(modes: str, state: str, setting: Setting, against: Setting | Non
         chosen = _chosen(own if colon else state, STATES, "state")
         mode = _chosen(mode, MODES, "mode")
         if chosen == "noop" and mode != "graph":
-            chosen = "warm"  # a launch by the comparison modes has no such thing: they would do everything again
+            chosen = "warm"  # the comparison modes have no such state: they would do everything again
         if mode == "create" and chosen == "second":
             chosen = "cold"
         name = mode if chosen == "warm" else f"{mode}:{chosen}"
@@ -68,7 +68,7 @@ def variants_of(modes: str, state: str, setting: Setting, against: Setting | Non
     if twice or not found:
         raise BadInput(
             f"--modes names '{twice}' twice" if twice else "--modes names nothing",
-            why="each that is compared has a name of its own",
+            why="each variant needs a unique name",
             fix="write it as sequential,staged,graph or graph:noop,sequential",
         )
     return tuple(found)
@@ -83,23 +83,23 @@ def _chosen(value: str, known: Sequence[str], what: str) -> str:
 CLUSTER = "openframe-bench"
 REGISTRY = "openframe-bench-registry"
 _MARK = "#openframe-bench"
-"""A fragment is never sent to a server; but a cache that asks at another address is another container."""
+"""A fragment is never sent to a server, but it makes another cache container necessary."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """Where the launches of one setting go."""
+    """Folder and call for the launches of one setting."""
 
     session: Session
     """A call with bench's own settings and folders."""
     folder: Path
     cluster: str
     conditions: tuple[str, ...] = ()
-    """Options of `rehearse` that say under which conditions, where the engine is the embedded one."""
+    """Options of `rehearse` for its conditions, with the embedded engine."""
 
     @property
     def kubeconfig(self) -> Path:
-        """What takes the place of the user's own."""
+        """Replaces the user's own."""
         return self.folder / "kubeconfig"
 
     @property
@@ -109,7 +109,7 @@ class Workspace:
 
     @property
     def files(self) -> Path:
-        """Objects and values that commands read; secrets may be in them."""
+        """Objects and values for commands; they may contain secrets."""
         return self.folder / "files"
 
     @property
@@ -126,7 +126,7 @@ class Workspace:
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """Options with which a task has the same settings."""
+        """Options that give a task the same settings."""
         options = self.session.options
         return (
             *(("--profile", options.profile) if options.profile else ()),
@@ -135,7 +135,7 @@ class Workspace:
 
     @property
     def engine(self) -> tuple[str, ...]:
-        """The option with which it goes to the same engine."""
+        """The option for the same engine."""
         engine = self.session.options.engine
         return ("--engine", engine) if engine != "k3d" else ()
 
@@ -143,12 +143,12 @@ class Workspace:
 def workspace_for(
     session: Session, setting: Setting, cluster: str, conditions: Mapping[str, str] | None = None
 ) -> Workspace:
-    """Bench's own settings from those of the user. Raises `BadInput`."""
+    """Bench's own settings, derived from the user's. Raises `BadInput`."""
     if not session.options.owns_cluster:
         raise BadInput(
             "--engine existing has no meaning for `bench`",
-            why="it makes and removes clusters, again and again",
-            fix="leave it out, or use --engine rehearsal",
+            why="it repeatedly creates and removes clusters",
+            fix="omit it, or use --engine rehearsal",
         )
     first = session.state / "bench" if session.rehearsal is None else Path(session.settings.log_dir) / "bench"
     folder = (first / setting.stem).absolute()
@@ -157,16 +157,16 @@ def workspace_for(
     environ = _environment(session.environ, folder)
     options = Options(task="bench", profile=setting.profile, sets=setting.sets, engine=session.options.engine)
     theirs = begin(replace(options, engine="k3d"), session.root, environ)
-    # no tuning of Docker: its mirror would be a cache of these launches, which goes with them
+    # no tuning of Docker: its mirror would be a cache of these launches, which is removed with them
     own = (f"cluster.name={cluster}", *_registries(theirs), "silent=true", "docker.tune=off")
     made = begin(replace(options, sets=(*setting.sets, *own)), session.root, environ)
     return _under(Workspace(session=made, folder=folder, cluster=cluster), conditions or {})
 
 
 def _under(workspace: Workspace, conditions: Mapping[str, str]) -> Workspace:
-    """On the embedded engine other cores, another line; those of an earlier rehearsal there are over.
+    """Other conditions on the embedded engine; those of an earlier rehearsal there are cleared.
 
-    Raises `BadInput` for a real one, which has its own.
+    Raises `BadInput` for a real one, whose conditions are fixed.
     """
     given = {name: value for name, value in conditions.items() if value}
     if workspace.session.rehearsal is None:
@@ -174,8 +174,8 @@ def _under(workspace: Workspace, conditions: Mapping[str, str]) -> Workspace:
             return workspace
         raise BadInput(
             f"--{', --'.join(name.replace('_', '-') for name in given)} without --engine rehearsal",
-            why="a real launch takes the time that it takes on this machine",
-            fix="add --engine rehearsal; or leave it out",
+            why="a real launch runs at the speed of this machine",
+            fix="add --engine rehearsal; or omit it",
         )
     from tasks.rehearsal.what_if import what_if
 
@@ -203,7 +203,7 @@ def _environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
 
 
 def _registries(session: Session) -> tuple[str, ...]:
-    """The same registries, in containers of their own."""
+    """The same registries, in separate containers."""
     from tasks.settings.derived import upstream_url
 
     registries = session.settings.registries

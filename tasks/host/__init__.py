@@ -1,1 +1,1 @@
-"""What is changed on this machine outside a cluster: fetched programs, Docker's daemon.json."""
+"""Changes to this machine outside of a cluster: downloaded programs, Docker's daemon.json."""

@@ -1,4 +1,4 @@
-"""The dockerd that runs on this machine: its process and arguments, whether it takes a file, and whether it took it."""
+"""The dockerd on this machine: its process and arguments, validation of a file, and its reload."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _KEYS = {
     "max-concurrent-downloads": "max-concurrent-downloads",
     "max-concurrent-uploads": "max-concurrent-uploads",
 }
-"""Arguments by their names, and the keys of daemon.json that say the same."""
+"""Arguments by name, and the equivalent keys of daemon.json."""
 _FORGOTTEN = frozenset({"max-concurrent-downloads", "max-concurrent-uploads", "max-download-attempts", "feature"})
-"""Arguments that a reload sets back to Docker's defaults (moby: `daemon/reload.go`)."""
+"""Arguments that a reload resets to Docker's defaults (moby: `daemon/reload.go`)."""
 
 Read = Callable[[Path], FileState | None]
-"""A file; None if it is not there, or cannot be seen."""
+"""A file; None if it does not exist, or cannot be seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Running:
 
     @property
     def given(self) -> frozenset[str]:
-        """Keys of ours that are arguments already."""
+        """Keys of this project that are set as arguments."""
         return frozenset(key for name, key in _KEYS.items() if self._has(name))
 
     @property
@@ -68,7 +68,7 @@ class Running:
 
 
 def by_pidfile(files: Iterable[Path], user: int, read: Read, proc: Path = PROC) -> Running | None:
-    """The process that the first of these files names, if that is a dockerd of this user."""
+    """The process in the first of these files, if that is a dockerd of this user."""
     for file in files:
         state = read(file)
         text = state.data.decode("ascii", "replace").strip() if state is not None else ""
@@ -79,9 +79,9 @@ def by_pidfile(files: Iterable[Path], user: int, read: Read, proc: Path = PROC) 
 
 
 def by_name(user: int, read: Read, proc: Path = PROC) -> Running | None:
-    """The only dockerd of this user in this container or on this machine; None where there are several, or none.
+    """The only dockerd of this user in this container or on this machine; None if there are several, or none.
 
-    Those inside of containers show as well, with a number of their own there (man 5 proc: NSpid).
+    Those inside of containers are visible as well, with another pid there (man 5 proc: NSpid).
     """
     found = []
     for folder in proc.glob("[0-9]*"):
@@ -97,7 +97,7 @@ def by_name(user: int, read: Read, proc: Path = PROC) -> Running | None:
 
 
 def process(pid: int, user: int, read: Read, proc: Path = PROC) -> Running | None:
-    """A process, if it is a dockerd of this user: a number in a file may be another one's by now."""
+    """A process, if it is a dockerd of this user: the pid in a file may have been reused."""
     try:
         owner = (proc / str(pid)).stat().st_uid
     except OSError:
@@ -111,11 +111,11 @@ def process(pid: int, user: int, read: Read, proc: Path = PROC) -> Running | Non
 
 ROOTFUL = Path("/etc/docker/daemon.json")
 SNAP = Path("/var/snap/docker/current/config/daemon.json")
-"""`current` leads to the snap's revision (docker-snap: README)."""
+"""`current` points to the snap's revision (docker-snap: README)."""
 _SNAP_DATA = "/var/snap/docker/"
 _DATA = "/var/lib/docker"
 _PROGRAMS = ("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd")
-"""An ordinary user's PATH may lack the folders of administrators."""
+"""An ordinary user's PATH may lack the folders for administrators."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,13 +123,13 @@ class Place:
     """One daemon.json, and the process that reads it."""
 
     file: Path
-    """With all links followed."""
+    """With all links resolved."""
     running: Running | None = None
-    """None: it does not show, or does not run."""
+    """None: it is not visible, or does not run."""
 
     @property
     def programs(self) -> tuple[str, ...]:
-        """Where dockerd may be, as a program."""
+        """Candidates for the dockerd program."""
         own = self.running.argv[0] if self.running is not None else ""
         return ("dockerd", *((own,) if own.startswith("/") else ()), *_PROGRAMS)
 
@@ -137,7 +137,7 @@ class Place:
 def locate(
     host: Engine, environ: Mapping[str, str], setting: str | None, read: Read, proc: Path = Path("/proc")
 ) -> Place:
-    """Of an engine on this machine. Its own `--config-file` is believed before the usual places."""
+    """For an engine on this machine. Its own `--config-file` takes precedence over the usual places."""
     usual = _usual(host, environ)
     user = os.geteuid() if host.rootless else 0
     files = [*_configured(Path(setting) if setting else usual, read), *_pidfiles(host, environ)]
@@ -150,7 +150,7 @@ def locate(
 
 
 def known(environ: Mapping[str, str], setting: str | None) -> tuple[Path, ...]:
-    """Where a daemon.json may be, whatever runs: for undoing what keeps Docker from running."""
+    """Possible places of a daemon.json, whatever runs: for undoing a change that keeps Docker from running."""
     given = (Path(setting),) if setting else ()
     return tuple(dict.fromkeys(_real(path) for path in (*given, ROOTFUL, _rootless(environ), SNAP)))
 
@@ -174,23 +174,23 @@ def _pidfiles(host: Engine, environ: Mapping[str, str]) -> tuple[Path, ...]:
 
 
 def _configured(file: Path, read: Read) -> tuple[Path, ...]:
-    """Where the file itself says that the number of the process is."""
+    """Where the file itself has the pid of the process."""
     named = _text(file, "pidfile", read)
     return (Path(named),) if named else ()
 
 
 def _keeps(running: Running, host: Engine, usual: Path, read: Read) -> bool:
-    """Whether a process keeps its data where the engine says it does: several may run beside each other."""
+    """Whether a process uses the engine's data folder: several may run on one machine."""
     file = Path(running.option("config-file") or usual)
     root = running.option("data-root") or _text(file, "data-root", read)
     if not root and (host.rootless or host.root_dir.startswith(_SNAP_DATA)):
         return True
     root = os.path.realpath(root or _DATA)
-    return host.root_dir == root or host.root_dir.startswith(f"{root}/")  # with user namespaces a folder in it
+    return host.root_dir == root or host.root_dir.startswith(f"{root}/")  # with user namespaces a subfolder
 
 
 def _text(file: Path, key: str, read: Read) -> str:
-    """A text in a daemon.json; empty where there is none."""
+    """A string in a daemon.json; empty if there is none."""
     state = read(file)
     try:
         found = parse(state.data.decode("utf-8")).get(key) if state is not None else None
@@ -203,7 +203,7 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-_UNDO = "taking the keys out again undoes it"
+_UNDO = "removing the keys again undoes it"
 
 
 class Elsewhere(LaunchError):
@@ -211,16 +211,16 @@ class Elsewhere(LaunchError):
 
 
 def away(host: Engine) -> bool:
-    """Whether an engine runs in a machine of its own, or in another container than this."""
+    """Whether an engine runs in its own virtual machine, or in another container than this one."""
     return host.desktop or not host.here
 
 
 def elsewhere(host: Engine, desired: Desired) -> Elsewhere:
-    """The steps for the machine that this engine runs in."""
+    """The error with instructions for the machine that this engine runs in."""
     name, steps = _steps(host, desired)
     return Elsewhere(
         f"Docker's daemon.json is not on this machine, but in {name}: nothing was changed",
-        why="it is kept there by other means, which this task does not touch",
+        why="it is managed there by other means, which this task does not change",
         fix="\n".join((*steps, _UNDO)),
     )
 
@@ -229,9 +229,9 @@ def _steps(host: Engine, desired: Desired) -> tuple[str, Sequence[str]]:
     numbers = {key: value for key, value in ((DOWNLOADS, desired.downloads), (UPLOADS, desired.uploads)) if value}
     mirrored = {**numbers, **({MIRRORS: [desired.mirror]} if desired.mirror else {})}
     if host.os.startswith("Docker Desktop") or host.name == "docker-desktop":
-        # no mirror: that its machine reaches a port of this one's loopback has never been seen
+        # no mirror: its machine has not been seen to reach a port of this one's loopback
         return "the machine of Docker Desktop", (
-            "Docker Desktop: Settings, Docker Engine: add these keys to what stands there, then Apply & restart:",
+            "Docker Desktop: Settings, Docker Engine: add these keys to the existing ones, then Apply & restart:",
             *_json(numbers),
         )
     if host.context.startswith("colima") or host.name.startswith("colima"):
@@ -263,7 +263,7 @@ _CANNOT_TELL = ("unknown flag", "flag provided but not defined", "root privilege
 
 
 class NotReloaded(LaunchError):
-    """Docker has not taken the file over."""
+    """Docker has not accepted the file."""
 
 
 class _Heard(Exception):
@@ -275,7 +275,7 @@ class _Heard(Exception):
 
 
 def validate(programs: Programs, places: Sequence[str], data: bytes, context: Context | None) -> str | None:
-    """What dockerd has against a file; None: nothing, or there is no dockerd that can tell."""
+    """The error of dockerd for a file; None: none, or there is no dockerd that can validate."""
     path = next((found for name in places if (found := programs.where(name)) is not None), None)
     if path is None:
         return None
@@ -291,43 +291,43 @@ def validate(programs: Programs, places: Sequence[str], data: bytes, context: Co
                 return None
             lines = error.tail()
             return (lines[-1] if lines else error.what).replace(file.name, "it")
-        except LaunchError:  # it could not even be started
+        except LaunchError:  # dockerd could not be started
             return None
     return None
 
 
 def reload(programs: Programs, writer: Writer, pid: int, text: str, context: Context | None) -> None:
-    """Have Docker read the file again, which holds this text. Raises `NotReloaded`.
+    """Make Docker read the file again, which contains this text. Raises `NotReloaded`.
 
-    The engine tells of a reload by an event with all values in force (moby: `daemon/reload.go`); one that refuses the
-    file only logs that, and goes on with the old values. An engine that reads another file tells other values.
+    The engine reports a reload by an event with all effective values (moby: `daemon/reload.go`); one that rejects the
+    file only logs that, and keeps the old values. An engine that reads another file reports other values.
     """
-    since = time.time()  # as the engine's events are timed: it runs on this machine
+    since = time.time()  # comparable to the engine's events: it runs on this machine
     writer.signal(pid)
     reported = _listen(programs, since, context)
     if reported is None:
         raise NotReloaded(
             f"Docker has not read its daemon.json again within {PATIENCE:g} s",
-            why="it refuses the file, or the process that got the signal is another engine's",
-            fix="its log tells more: `journalctl --unit docker --lines 20`",
+            why="it rejects the file, or the signalled process belongs to another engine",
+            fix="its log shows more: `journalctl --unit docker --lines 20`",
         )
     wrong = differences(reported, parse(text))
     if wrong:
         raise NotReloaded(
-            "Docker has read another daemon.json than the one that was written",
-            why="it tells of " + ", ".join(wrong),
-            fix="name the right file in the setting docker.daemon_json",
+            "Docker has read another daemon.json than the written one",
+            why="it reports " + ", ".join(wrong),
+            fix="set docker.daemon_json to the right file",
         )
 
 
 def differences(reported: Mapping[str, str], document: Mapping[str, Any]) -> list[str]:
-    """Values of a reload that are not those of the file. What is not reported is not compared."""
+    """Values of a reload that differ from the file. Unreported values are not compared."""
     found = [
         f"{key} {reported[key]}"
         for key in (DOWNLOADS, UPLOADS)
         if key in reported and reported[key] != str(number(document, key))
     ]
-    if MIRRORS in reported and MIRRORS in document:  # without the key they stay as they were
+    if MIRRORS in reported and MIRRORS in document:  # without the key they stay unchanged
         have = {plain(each) for each in _list(reported[MIRRORS])}
         if have != {plain(each) for each in mirrors(document)}:
             found.append(f"{MIRRORS} {reported[MIRRORS]}")
@@ -335,7 +335,7 @@ def differences(reported: Mapping[str, str], document: Mapping[str, Any]) -> lis
 
 
 def _listen(programs: Programs, since: float, context: Context | None) -> Mapping[str, str] | None:
-    """The values that the next reload tells; None if there is none in time."""
+    """The values of the next reload event; None if there is none in time."""
 
     def hear(line: str) -> None:
         reported = _attributes(line)

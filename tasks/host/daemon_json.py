@@ -1,7 +1,7 @@
-"""Docker's daemon.json: its values, and what a merge makes of them.
+"""Docker's daemon.json: its values, and the result of a merge.
 
-Docker reads the file with Go's encoding/json (moby: `daemon/config/config.go`): no comments, no NaN, and a byte order
-mark or nothing at all are fine. White space inside of it is lost where something is changed.
+Docker parses the file with Go's encoding/json (moby: `daemon/config/config.go`): no comments, no NaN, and a byte order
+mark or an empty file are accepted. White space is not preserved if something changes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _INDENT = re.compile(r"\n([ \t]+)\"")
 
 
 class NotPlain(ValueError):
-    """The text is no JSON object that can be changed; its message says why."""
+    """The text is not a JSON object that can be changed; the message says why."""
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The values of a file; none of an empty one. Raises `NotPlain`, also for a key that is in an object twice.
+    """The values of a file; empty for an empty one. Raises `NotPlain`, also for a duplicate key in an object.
 
-    Which one of two counts is a guess, and the other one would be lost.
+    Which one of two counts would be a guess, and the other one would be lost.
     """
     text = text.removeprefix("\ufeff")
     if not text.strip():
@@ -33,9 +33,9 @@ def parse(text: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         why = error.msg
         if text.startswith(_COMMENTS, error.pos):
-            why = "a comment, which Docker does not take: it would not start with this file"
+            why = "a comment, which Docker does not accept: it would not start with this file"
         raise NotPlain(f"line {error.lineno}: {why}") from None
-    except (ValueError, RecursionError) as error:  # a number or a depth beyond all sense, too
+    except (ValueError, RecursionError) as error:  # also for excessive numbers or depth
         raise NotPlain(str(error)) from None
     if not isinstance(document, dict):
         raise NotPlain("line 1: an object in braces is expected")
@@ -43,12 +43,12 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def dump(document: Mapping[str, Any], like: str = "") -> str:
-    """The text of these values, indented as another text is."""
+    """The text of these values, with the indentation of another text."""
     indent = _INDENT.search(like)
     try:
         text = json.dumps(document, indent=indent[1] if indent else 2, ensure_ascii=False, allow_nan=False)
     except ValueError:
-        raise NotPlain("a number in it is larger than any number that is written here") from None
+        raise NotPlain("a number in it is too large to be written") from None
     return f"{text}\n"
 
 
@@ -56,7 +56,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise NotPlain(f"'{next(name for name in names if names.count(name) > 1)}' is in it twice")
+        raise NotPlain(f"'{next(name for name in names if names.count(name) > 1)}' is a duplicate key")
     return found
 
 
@@ -71,45 +71,45 @@ DEFAULTS: Mapping[str, int] = {DOWNLOADS: 3, UPLOADS: 5}
 
 @dataclass(frozen=True, kw_only=True)
 class Desired:
-    """What the file is to hold; None: nothing of ours."""
+    """The desired values; None: not set by this project."""
 
     downloads: int | None = None
     uploads: int | None = None
     mirror: str | None = None
-    """Address of a cache of Docker Hub, the only registry that Docker takes mirrors for."""
+    """Address of a cache of Docker Hub, the only registry for which Docker supports mirrors."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What was done to one key."""
+    """The change of one key."""
 
     set: Any
-    """Our value; of the mirrors our one."""
+    """This project's value; for mirrors its own one."""
     there: bool
-    """Whether the key stood in the file before."""
+    """Whether the key was in the file before."""
     was: Any = None
-    """Its value then; of the mirrors nothing: those of others are never touched."""
+    """Its previous value; not for mirrors, where others are never changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Merged:
-    """The text, and what became of each key."""
+    """The merged text, and the outcome for each key."""
 
     text: str
     changes: Mapping[str, Change] = field(default_factory=dict)
-    """All that is ours in the text, that of earlier calls among it."""
+    """All of this project's changes in the text, including earlier ones."""
     messages: tuple[str, ...] = ()
-    """What is different now, in words."""
+    """What has changed, in words."""
     left: tuple[str, ...] = ()
-    """What was left as it is, and why."""
+    """What was left unchanged, and why."""
 
 
 def merged(
     text: str, desired: Desired, earlier: Mapping[str, Change] | None = None, given: Collection[str] = ()
 ) -> Merged:
-    """Merge the desired. `earlier`: what is ours already; `given`: keys that dockerd has as arguments.
+    """Merge the desired values. `earlier`: this project's earlier changes; `given`: keys that are arguments of dockerd.
 
-    Docker refuses to start with a key that is an argument too. Raises `NotPlain`.
+    Docker does not start with a key that is also an argument. Raises `NotPlain`.
     """
     work = _Work(parse(text), dict(earlier or {}))
     for key, wanted in ((DOWNLOADS, desired.downloads), (UPLOADS, desired.uploads)):
@@ -126,7 +126,7 @@ def merged(
 
 
 def number(document: Mapping[str, Any], key: str) -> int:
-    """The number in force. Raises `NotPlain`."""
+    """The effective number. Raises `NotPlain`."""
     return _number(document, key) or DEFAULTS[key]
 
 
@@ -141,7 +141,7 @@ def mirrors(document: Mapping[str, Any]) -> list[str]:
 
 
 def plain(url: str) -> str:
-    """An address as Docker compares it: with or without the slash at its end."""
+    """An address as Docker compares it: with or without the trailing slash."""
     return url.rstrip("/")
 
 
@@ -153,7 +153,7 @@ def _number(document: Mapping[str, Any], key: str) -> int | None:
 
 
 class _Work:
-    """A merge on its way."""
+    """A merge in progress."""
 
     def __init__(self, document: dict[str, Any], ours: dict[str, Change]) -> None:
         self.document, self.ours = document, ours
@@ -161,10 +161,10 @@ class _Work:
         self.left: list[str] = []
 
     def number(self, key: str, wanted: int | None) -> None:
-        """Raise a number to what is wanted, or give it back."""
+        """Raise a number to the desired one, or restore it."""
         now, change = _number(self.document, key), self.ours.get(key)
         if change is not None and now != change.set:
-            self.left.append(f"{key} was changed by hand to {'nothing' if now is None else now}")
+            self.left.append(f"{key} was changed manually to {'nothing' if now is None else now}")
             del self.ours[key]
             change = None
         base = now if change is None else change.was
@@ -184,10 +184,10 @@ class _Work:
             self.messages.append(f"{key}: {now or DEFAULTS[key]} → {wanted}")
 
     def mirror(self, wanted: str | None) -> None:
-        """Add the mirror behind those of others, in the place of an earlier one of ours; or remove that one."""
+        """Append the mirror to those of others, replacing an earlier one of this project; or remove that one."""
         before, change = mirrors(self.document), self.ours.pop(MIRRORS, None)
         if change is not None and not _within(change.set, before):
-            self.left.append(f"the mirror {change.set} was taken out by hand")
+            self.left.append(f"the mirror {change.set} was removed manually")
             change = None
         there = MIRRORS in self.document if change is None else change.there
         after = before

@@ -1,4 +1,4 @@
-"""The download of one program: from where an earlier attempt ended, verified, and put in its place whole."""
+"""The download of one program: resumed after an earlier attempt, verified, and placed atomically."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ from tasks.host.transfer import PATIENCE, Head, Line, Reach, Transfer
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What a server said of the whole file."""
+    """What a server said about the whole file."""
 
     url: str
     """Without credentials."""
     etag: str = ""
     modified: str = ""
     total: int | None = None
-    """Bytes; None where the server does not say."""
+    """Bytes; None if the server does not say."""
 
     @property
     def validator(self) -> str:
-        """What `If-Range` takes: a strong ETag, else the time of change (RFC 9110, 13.1.5)."""
+        """For `If-Range`: a strong ETag, else the modification time (RFC 9110, 13.1.5)."""
         return self.modified if not self.etag or self.etag.startswith("W/") else self.etag
 
 
 class Part:
-    """What there is of a file: `NAME.part`, with its origin in `NAME.part.json`."""
+    """The downloaded part of a file: `NAME.part`, with its origin in `NAME.part.json`."""
 
     def __init__(self, folder: Path, name: str, url: str) -> None:
-        """Nothing is there of this address where it came from another one, or its origin is lost."""
+        """Empty if it came from another address, or its origin is lost."""
         self.path = folder / f"{name}.part"
         self._saved = folder / f"{name}.part.json"
         try:
@@ -62,20 +62,20 @@ class Part:
 
     @property
     def whole(self) -> bool:
-        """All of it, as far as the server has said."""
+        """Whether it is complete, as far as the server has said."""
         return self.size > 0 and self.size == self.origin.total
 
     def headers(self) -> dict[str, str]:
-        """What asks for the rest of it."""
+        """Headers that request the rest of it."""
         wanted = {"Range": f"bytes={self.size}-"} if self.size else {}
         if self.size and self.origin.validator:
             wanted["If-Range"] = self.origin.validator
         return wanted
 
     def begin(self, origin: Origin) -> BinaryIO:
-        """Open for writing, behind what is there. Raises OSError."""
+        """Open for appending. Raises OSError."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = self.path.open("ab" if self.size else "wb")  # first: what is cut off there is of the origin before
+        file = self.path.open("ab" if self.size else "wb")  # first: a truncated part belongs to the previous origin
         try:
             write_whole(self._saved, json.dumps(vars(origin)) + "\n")
         except BaseException:
@@ -84,7 +84,7 @@ class Part:
         return file
 
     def drop(self) -> None:
-        """Delete what is there."""
+        """Delete the part."""
         self.size = 0
         for path in (self.path, self._saved):
             path.unlink(missing_ok=True)
@@ -96,7 +96,7 @@ class Part:
 
 
 _LARGEST = 512 * MIB
-"""No program that is fetched here comes near; a server that never ends must not fill the disk."""
+"""Maximum size: no program here comes near, and an endless response must not fill the disk."""
 _RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 _PAUSE = 0.25
 """Seconds between two lines of progress."""
@@ -104,32 +104,32 @@ _PAUSE = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Brought:
-    """How a file came."""
+    """How a file was downloaded."""
 
     size: int
     sure: bool
-    """It came in one piece, of the length that the server had announced."""
+    """Whether it came in one piece, of the announced length."""
 
 
 def download(asset: Asset, part: Part, line: Line, say: Callable[[str], None]) -> Brought:
-    """Bring the file into its part. Raises `LaunchError`, `Stopped`, and OSError of the disk; the part stays."""
+    """Download the file into its part. Raises `LaunchError`, `Stopped`, and OSError of the disk; the part stays."""
     if part.whole:
         return Brought(size=part.size, sure=False)
     brought = _ask(asset, part, line, say)
-    if brought is None:  # the server has another file by now, or takes no such range
+    if brought is None:  # the file on the server has changed, or it rejects the range
         part.drop()
         brought = _ask(asset, part, line, say)
     if brought is None:
         raise LaunchError(
-            f"{part.origin.url} answered with a part of the file that was not asked for",
-            why="the server, or a proxy on the way, does not keep to HTTP",
+            f"{part.origin.url} answered with a part of the file that was not requested",
+            why="the server, or a proxy on the way, violates HTTP",
             fix=line.reach.other,
         )
     return brought
 
 
 def _ask(asset: Asset, part: Part, line: Line, say: Callable[[str], None]) -> Brought | None:
-    """None where the answer does not fit what is kept."""
+    """None if the response does not match the part on disk."""
     with line.get(asset.url, part.headers()) as transfer:
         head = transfer.head()
         first, total = _range(head)
@@ -161,7 +161,7 @@ def _write(part: Part, origin: Origin, transfer: Transfer, line: Line, say: Call
                 part.drop()
                 raise LaunchError(
                     f"{origin.url} is larger than {_LARGEST // MIB} MiB",
-                    why="no program that is fetched here is",
+                    why="no program that is downloaded here is",
                     fix=line.reach.other,
                 )
             now = time.monotonic()
@@ -171,8 +171,8 @@ def _write(part: Part, origin: Origin, transfer: Transfer, line: Line, say: Call
     if origin.total is not None and size < origin.total:
         raise LaunchError(
             f"the connection ended after {mib(size, origin.total)} of {origin.url}",
-            why="the server, or something on the way, closed it",
-            fix=f"run it again: it goes on from there; or {line.reach.other}",
+            why="the server, or a proxy, closed it",
+            fix=f"run it again: it continues from there; or {line.reach.other}",
             transient=True,
         )
     say(mib(size))
@@ -180,7 +180,7 @@ def _write(part: Part, origin: Origin, transfer: Transfer, line: Line, say: Call
 
 
 def _range(head: Head) -> tuple[int | None, int | None]:
-    """The first byte and the whole length that `Content-Range` tells."""
+    """The first byte and the total length in `Content-Range`."""
     match = _RANGE.fullmatch(head.headers.get("content-range", "").strip())
     if match is None:
         return None, None
@@ -188,13 +188,13 @@ def _range(head: Head) -> tuple[int | None, int | None]:
 
 
 def _changed(head: Head, origin: Origin) -> bool:
-    """A server that knows no `If-Range` hands out the rest of another file."""
+    """Whether the file has changed: a server without `If-Range` support sends the rest of another file."""
     return bool(origin.etag) and head.headers.get("etag", origin.etag) != origin.etag
 
 
 @contextlib.contextmanager
 def member(archive: Path, name: str) -> Iterator[IO[bytes]]:
-    """The file of that name, to be read. Raises `LaunchError`, also while it is read."""
+    """The file of that name, for reading. Raises `LaunchError`, also during reading."""
     try:
         with tarfile.open(archive, "r:gz") as tar:
             for entry in tar:
@@ -203,7 +203,7 @@ def member(archive: Path, name: str) -> Iterator[IO[bytes]]:
             else:
                 raise _wrong_archive(name, "it is not in it")
             if not entry.isreg() or entry.size > _LARGEST:
-                raise _wrong_archive(name, "it is no file, or larger than any program that is fetched here")
+                raise _wrong_archive(name, "it is not a file, or too large for a program")
             content = tar.extractfile(entry)
             assert content is not None  # a regular file
             with content:
@@ -214,18 +214,18 @@ def member(archive: Path, name: str) -> Iterator[IO[bytes]]:
 
 def _wrong_archive(name: str, why: str) -> LaunchError:
     return LaunchError(
-        f"the downloaded archive does not give {name}",
+        f"the downloaded archive does not contain {name}",
         why=f"{why}; its checksum is right, so this is what was published",
-        fix="look at the version in config/pins.yaml, or put the program on the PATH",
+        fix="check the version in config/pins.yaml, or put the program on the PATH",
     )
 
 
 Mark = tuple[int, int] | None
-"""What tells one file from its successor under the same name; None: there is none."""
+"""Distinguishes a file from its successor of the same name; None: there is none."""
 
 
 def mark(path: Path) -> Mark:
-    """Inode and time of change of a file."""
+    """Inode and modification time of a file."""
     try:
         found = path.stat()
     except OSError:
@@ -235,12 +235,12 @@ def mark(path: Path) -> Mark:
 
 @contextlib.contextmanager
 def _alone(path: Path, context: Context, end: float) -> Iterator[None]:
-    """One fetch of a program at a time: wait for another until `end` (monotonic). Raises `LaunchError`, `Stopped`."""
+    """One download of a program at a time: waits until `end` (monotonic). Raises `LaunchError`, `Stopped`."""
     said: list[str] = []
 
     def wait(seconds: float) -> None:
         if not said:
-            said.append("another process is fetching it: waiting for that")
+            said.append("another process is downloading it: waiting for that")
             context.say(said[0])
         context.wait(seconds)
 
@@ -249,9 +249,9 @@ def _alone(path: Path, context: Context, end: float) -> Iterator[None]:
             stack.enter_context(locked(path, max(0.0, end - time.monotonic()), wait=wait))
         except TimeoutError:
             raise LaunchError(
-                "another process is still fetching the same program",
+                "another process is still downloading the same program",
                 why=f"it holds {path}",
-                fix="wait for it, or end it; what it has downloaded is kept",
+                fix="wait for it, or end it; its partial download is kept",
             ) from None
         yield
 
@@ -262,24 +262,24 @@ class Fetch:
 
     asset: Asset
     folder: Path
-    """Where the program goes."""
+    """The target path of the program."""
     downloads: Path
-    """Where unfinished downloads are kept."""
+    """Folder for partial downloads."""
     environ: Mapping[str, str]
     before: Mark = None
     """The program's mark when the plan was made."""
     patience: float = PATIENCE
 
     def __call__(self, context: Context) -> Report:
-        """Raises `LaunchError`, `Stopped`. Nothing is placed that was not verified."""
+        """Raises `LaunchError`, `Stopped`. Nothing unverified is placed."""
         try:
             return self._fetch(context)
-        except OSError as error:  # the network's are told by `Reach`: these are the disk's
+        except OSError as error:  # errors of the disk; `Reach` handles those of the network
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise LaunchError(
                 f"{self.asset.program} cannot be written to {self.downloads.parent}",
                 why=error.strerror or str(error),
-                fix="free some space and run it again: it goes on from where it was"
+                fix="free some space and run it again: it continues where it stopped"
                 if full
                 else f"make the folder writable for you, or put {self.asset.program} on the PATH",
             ) from None
@@ -290,7 +290,7 @@ class Fetch:
         line = Line(context, self.environ, Reach(asset.program, asset.setting), self.patience)
         with _alone(self.downloads / f"{asset.program}.lock", context, line.end):
             if mark(destination) != self.before:
-                return Report(why="another process has placed it meanwhile", skipped=True)
+                return Report(why="another process has downloaded it meanwhile", skipped=True)
             wanted = published.published(line.text(asset.checksum_url), asset)
             part = Part(self.downloads, asset.file, bare_address(asset.url))
             brought = download(asset, part, line, context.say)
@@ -302,10 +302,10 @@ class Fetch:
                     shutil.copyfileobj(source, file, MIB)
             part.drop()
             part.drop_others(asset.program)
-        return Report(why=f"fetched {asset.version}, {mib(brought.size)}, its checksum is right")
+        return Report(why=f"downloaded {asset.version}, {mib(brought.size)}, checksum verified")
 
     def _verify(self, part: Part, wanted: str, brought: Brought) -> None:
-        """A file that was put together, or may have been cut short, is worth another attempt."""
+        """A mismatch of a resumed, or possibly truncated, file is worth another attempt."""
         got = file_digest(part.path)
         if got != wanted:
             part.drop()

@@ -1,4 +1,4 @@
-"""How k3d, kubectl and helm come where they are missing or too old: fetched, or in a bundle."""
+"""Provides k3d, kubectl and helm if they are missing or too old: downloaded, or from a bundle."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 TASK = "tools"
 AT_ONCE = 3
-_PLAIN = "; by http without encryption, so neither file nor checksum is proof against forgery"
+_PLAIN = "; over unencrypted http, so neither file nor checksum is protected against tampering"
 
 
 def fetch_plan(call: Call) -> list[Step]:
-    """A step for each program of the engine, skipped where nothing is missing. Starts no download.
+    """A step for each program of the engine, skipped if nothing is missing. Starts no download.
 
-    Raises `BadInput` for wrong pins, `LaunchError` where nothing is published for this machine.
+    Raises `BadInput` for invalid pins, `LaunchError` if nothing is published for this machine.
     """
     return [
         _fetching(call, name, each)
@@ -62,7 +62,7 @@ def _fetching(call: Call, name: str, need: Need) -> Step:
 
 
 def place_files(call: Call, bundle: Bundle, paths: ClusterPaths) -> None:
-    """Put programs that are missing or too old into the project's folder, charts and names of images into the user's.
+    """Put missing or outdated programs into the project's folder, charts and names of images into the user's.
 
     Raises `BadInput` for a bundle of another platform, `NoEngine`, and `LaunchError` for a folder that is not writable.
     """
@@ -84,9 +84,9 @@ def place_files(call: Call, bundle: Bundle, paths: ClusterPaths) -> None:
             write_whole(paths.images / key, json.dumps(names))
     except OSError as error:
         raise LaunchError(
-            f"what is in {bundle.path} cannot be placed",
+            f"the contents of {bundle.path} cannot be installed",
             why=f"{error.filename or call.root}: {error.strerror or error}",
-            fix="make room, or correct the modes of the folder",
+            fix="free disk space, or correct the modes of the folder",
         ) from None
 
 
@@ -100,7 +100,7 @@ def _place_programs(call: Call, bundle: Bundle) -> None:
 
     machine = os.uname()
     if bundle.lock.target != str(target(machine.sysname, machine.machine)):
-        return  # those that are here are used, or fetched
+        return  # existing ones are used, or downloaded
     folder = call.root / ".tools" / "bin"
     for name, need in needs(call, PROGRAMS).items():
         if need.fetch and name in bundle.lock.programs:

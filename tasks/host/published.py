@@ -1,4 +1,4 @@
-"""Where a release's file and its checksum are published."""
+"""URLs of a release's file and its checksum."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from tasks.settings.schema import Tools
 
 _PUBLISHED = frozenset({"linux-amd64", "linux-arm64", "linux-arm", "darwin-amd64", "darwin-arm64"})
-"""What all three publish (k3d: TARGETS in its Makefile; Helm: the same; kubectl: https://dl.k8s.io)."""
+"""Platforms that all three publish (k3d: TARGETS in its Makefile; Helm: the same; kubectl: https://dl.k8s.io)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What a release is for."""
+    """The platform of a release."""
 
     system: str
     arch: str
@@ -29,41 +29,41 @@ class Target:
 
 
 def target(system: str, machine: str) -> Target:
-    """From what `uname -s` and `uname -m` say. Raises `LaunchError` where nothing is published for it."""
+    """From `uname -s` and `uname -m`. Raises `LaunchError` if nothing is published for it."""
     found = Target(system=system.lower(), arch=architecture(machine))
     if str(found) not in _PUBLISHED:
         raise LaunchError(
-            f"k3d, kubectl and helm cannot be fetched for {system} on {machine}",
-            why=f"what is published for all three: {', '.join(sorted(_PUBLISHED))}",
-            fix="put them on the PATH yourself; what is there is used",
+            f"k3d, kubectl and helm cannot be downloaded for {system} on {machine}",
+            why=f"published for all three: {', '.join(sorted(_PUBLISHED))}",
+            fix="put them on the PATH yourself; existing ones are used",
         )
     return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asset:
-    """One file of a release. Addresses may hold a mirror's credentials: only those of `bare_address` are shown."""
+    """One file of a release. Addresses may contain a mirror's credentials: only those of `bare_address` are shown."""
 
     program: str
     version: str
     url: str
     checksum_url: str
     name: str
-    """As the list of checksums names it."""
+    """Its name in the list of checksums."""
     listed: bool
-    """The checksums of all files of the release stand in one list."""
+    """Whether one list has the checksums of all files of the release."""
     member: str | None = None
     """The program inside the archive; None: the file is the program."""
     target: Target
 
     @property
     def file(self) -> str:
-        """Names this file, this version and this machine's kind: for a file on disk."""
+        """Identifies this file, version and platform: for a file on disk."""
         return f"{self.program}-{self.version}-{self.target}"
 
     @property
     def setting(self) -> str:
-        """The setting that names another server."""
+        """The setting for another server."""
         return f"tools.{self.program}_url"
 
 
@@ -101,10 +101,10 @@ _LINE = re.compile(r"([0-9a-fA-F]{64})(?:\s+\*?(\S.*))?")
 
 
 def published(text: str, asset: Asset) -> str:
-    """The SHA-256 of the asset from the text of its checksum file, in lower case. Raises `LaunchError`.
+    """The SHA-256 of the asset in the text of its checksum file, in lower case. Raises `LaunchError`.
 
-    Lines are those of `sha256sum`; names may stand with a folder (k3d: `_dist/k3d-linux-amd64`). A sum
-    without a name is taken only from a file that is published for one asset.
+    Lines are those of `sha256sum`; names may include a folder (k3d: `_dist/k3d-linux-amd64`). A sum
+    without a name is accepted only from a checksum file for a single asset.
     """
     sums: set[str] = set()
     for number, line in enumerate(text.splitlines(), start=1):
@@ -112,21 +112,21 @@ def published(text: str, asset: Asset) -> str:
             continue
         match = _LINE.fullmatch(line.strip())
         if match is None:
-            raise _wrong(asset, f"line {number} is no checksum: {line.strip()[:60]!r}")
+            raise _wrong(asset, f"line {number} is not a checksum: {line.strip()[:60]!r}")
         name = match[2].rpartition("/")[2] if match[2] else None
         if name == asset.name or (name is None and not asset.listed):
             sums.add(match[1].lower())
     if len(sums) != 1:
-        raise _wrong(asset, f"it holds {'several different sums' if sums else 'no sum'} for {asset.name}")
+        raise _wrong(asset, f"it contains {'several different sums' if sums else 'no sum'} for {asset.name}")
     return sums.pop()
 
 
 def mismatch(asset: Asset, wanted: str, got: str, *, transient: bool) -> LaunchError:
-    """What is told when a download is not what was published."""
+    """The error for a download that does not match its checksum."""
     return LaunchError(
         f"the download of {asset.program} {asset.version} does not match its checksum, and was deleted",
         why=f"published is {wanted}, downloaded was {got}, from {bare_address(asset.url)}",
-        fix=f"try again; if it stays so, a server or a proxy on the way hands out something else: "
+        fix=f"try again; if it stays so, a server or a proxy serves something else: "
         f"set {asset.setting} to another mirror, or put {asset.program} on the PATH",
         transient=transient,
     )
@@ -134,7 +134,7 @@ def mismatch(asset: Asset, wanted: str, got: str, *, transient: bool) -> LaunchE
 
 def _wrong(asset: Asset, why: str) -> LaunchError:
     return LaunchError(
-        f"{bare_address(asset.checksum_url)} is no usable checksum file",
+        f"{bare_address(asset.checksum_url)} is not a usable checksum file",
         why=f"{why}; nothing is installed unverified",
-        fix=f"look at it with a browser; set {asset.setting} to another mirror, or put {asset.program} on the PATH",
+        fix=f"check it in a browser; set {asset.setting} to another mirror, or put {asset.program} on the PATH",
     )

@@ -1,6 +1,6 @@
-"""`make support` runs `python -m tasks.host.support`: which pinned versions have left support, or soon will.
+"""`make support` runs `python -m tasks.host.support`: which pinned versions are out of support, or soon will be.
 
-Apart from `make test`, because its answer changes by the calendar alone: nobody's change turns red for that.
+Separate from `make test`, because its result changes with the calendar alone: no change should fail for that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tasks.settings.schema_parts import Cluster
 from tasks.view.console import command, out
 
 SOON = 60
-"""Days ahead in which the end of support is a warning: time to move a pin, and to see the tests on it."""
+"""Days before the end of support for a warning: time to move a pin, and to test it."""
 
 
 def judged(pins: Pins, kubernetes: str, today: dt.date) -> Iterator[tuple[str, str]]:
@@ -30,7 +30,7 @@ def judged(pins: Pins, kubernetes: str, today: dt.date) -> Iterator[tuple[str, s
         lifetime = pins.support.get(project)
         end = lifetime.ends.get(minor) if lifetime is not None else None
         if lifetime is None or end is None:
-            yield "error", f"{name} {version}: config/pins.yaml does not tell when {minor} leaves support"
+            yield "error", f"{name} {version}: config/pins.yaml does not have the end of support of {minor}"
             continue
         days = (end - today).days
         level = "error" if days < 0 else "warning" if days <= SOON else "ok"
@@ -39,7 +39,7 @@ def judged(pins: Pins, kubernetes: str, today: dt.date) -> Iterator[tuple[str, s
 
 
 def main(root: Path, today: dt.date, *, annotate: bool) -> int:
-    """Print each judgement; 1 where a pin has left support. `annotate`: as GitHub shows it beside the run."""
+    """Print each result; 1 if a pin is out of support. `annotate`: as annotations for GitHub."""
     found = list(judged(read_pins(root), Cluster().kubernetes_version, today))
     for level, text in found:
         if annotate and level != "ok":

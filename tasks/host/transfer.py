@@ -1,8 +1,8 @@
-"""One request whose waiting can be ended at any moment: by the deadline, by silence, by the user.
+"""One request that can be cancelled at any moment: by the deadline, by silence, by the user.
 
-Sockets alone cannot promise that: resolving a name has no time-out, and a server that sends a byte now and
-then restarts the others for ever. So a thread of its own does the asking, and the step only waits for it. The
-thread touches nothing but its socket, and is left behind where it hangs.
+Sockets alone cannot do that: name resolution has no timeout, and a server that sends a byte now and
+then restarts the others forever. So a separate thread does the request, and the step only waits for it. The
+thread uses nothing but its socket, and is abandoned if it hangs.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ Response = HTTPResponse | HTTPError
 """Both have `status`, `headers`, `read1` or `read`, and `close`."""
 _AGENT = "openframe-setup"
 _PORTS = {"http": 80, "https": 443}
-_NAME_ONE = "name one in HTTPS_PROXY, such as http://proxy:3128, or the hosts to be reached without one in NO_PROXY"
+_NAME_ONE = "set HTTPS_PROXY to one, such as http://proxy:3128, or list hosts that need none in NO_PROXY"
 
 
 def open_address(url: str, headers: Mapping[str, str], environ: Mapping[str, str], patience: float) -> Response:
-    """The answer, whatever its status. `patience`: seconds for connecting and for each read.
+    """The response, whatever its status. `patience`: seconds for connecting and for each read.
 
-    Raises `LaunchError` for what is refused here, OSError and http.client.HTTPException for what fails.
+    Raises `LaunchError` for requests that are rejected here, OSError and http.client.HTTPException for failures.
     """
     try:
         response: Response = _opener(environ).open(_request(url, headers), timeout=patience)
@@ -51,7 +51,7 @@ def open_address(url: str, headers: Mapping[str, str], environ: Mapping[str, str
 def _request(url: str, headers: Mapping[str, str]) -> urllib.request.Request:
     parts = urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
-    request = urllib.request.Request(  # noqa: S310 - the opener below knows http and https only
+    request = urllib.request.Request(  # noqa: S310 - the opener below supports http and https only
         urlunsplit(parts._replace(netloc=host)), headers={"User-Agent": _AGENT, **headers}
     )
     if user:
@@ -59,7 +59,7 @@ def _request(url: str, headers: Mapping[str, str]) -> urllib.request.Request:
         if password:
             conceal(unquote(password))
         token = base64.b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
-        # "unredirected": a mirror's credentials are not for the host that it sends us to
+        # "unredirected": a mirror's credentials are not for the target of a redirect
         request.add_unredirected_header("Authorization", f"Basic {token}")
     return request
 
@@ -81,7 +81,7 @@ def _opener(environ: Mapping[str, str]) -> urllib.request.OpenerDirector:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows to other hosts (GitHub's downloads lie elsewhere), but never from https to http."""
+    """Follows redirects to other hosts (such as GitHub's downloads), but never from https to http."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
@@ -89,14 +89,14 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         old, new = urlsplit(req.full_url), urlsplit(newurl)
         if old.scheme == "https" and new.scheme != "https":
             raise LaunchError(
-                f"{bare_address(req.full_url)} sends on to {bare_address(newurl)}, without encryption",
-                why="whoever is on the line could hand out another program with another checksum",
-                fix="use a mirror that stays with https",
+                f"{bare_address(req.full_url)} redirects to {bare_address(newurl)}, without encryption",
+                why="the connection could be tampered with, including the checksum",
+                fix="use a mirror that keeps https",
             )
         following = super().redirect_request(req, fp, code, msg, headers, newurl)
         if following is None:
             return None
-        following.remove_header("Proxy-authorization")  # set again where the next host is asked through the proxy
+        following.remove_header("Proxy-authorization")  # set again if the next host is contacted through the proxy
         authorization = req.unredirected_hdrs.get("Authorization")
         if authorization and (old.scheme, old.netloc) == (new.scheme, new.netloc):
             following.add_unredirected_header("Authorization", authorization)
@@ -104,16 +104,16 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 class _Proxies(urllib.request.ProxyHandler):
-    """The proxies that the given environment names; urllib's own handler looks at this process's."""
+    """The proxies of the given environment; urllib's own handler uses this process's."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._read = proxies.read(environ)
         both = {"http": self._read.http, "https": self._read.https}
-        # one that cannot be read is still asked for: `proxy_open` says what is wrong with it
+        # an invalid one is still registered: `proxy_open` reports what is wrong with it
         super().__init__({scheme: each.url if each is not None else "http://unread" for scheme, each in both.items()})
 
     def proxy_open(self, req: urllib.request.Request, proxy: str, type: str) -> object:  # noqa: A002 - urllib's own name
-        """None where urllib is to go on as it would without a proxy, or with the one that is set then."""
+        """None if urllib is to continue without a proxy, or with the one that is set then."""
         there = urlsplit(f"//{req.host}")
         if self._read.excluded.covers(there.hostname or "", there.port or _PORTS.get(type)):
             return None
@@ -125,42 +125,42 @@ class _Proxies(urllib.request.ProxyHandler):
             return None
         if not chosen.web:
             raise BadInput(
-                f"the proxy {chosen.shown} is of a kind that is not supported: {chosen.scheme}",
-                why="downloads here go through proxies of HTTP only",
+                f"the proxy {chosen.shown} has an unsupported scheme: {chosen.scheme}",
+                why="downloads support HTTP proxies only",
                 fix=_NAME_ONE,
             )
         return super().proxy_open(req, proxy, type)
 
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses that the same request may not meet again (RFC 9110, 6585, 8470)."""
+"""Statuses that may not recur for the same request (RFC 9110, 6585, 8470)."""
 _TIMES = frozenset({9, 10})
-"""OpenSSL's codes of a certificate that is not valid yet, and of one that is no more."""
-_MIRROR = "set {setting} to a mirror that this machine reaches, or put {program} on the PATH"
+"""OpenSSL's codes of a certificate that is not valid yet, and of one that has expired."""
+_MIRROR = "set {setting} to a reachable mirror, or put {program} on the PATH"
 
 
 class Reach:
-    """Of one download: its words for errors. `other` says what can be done instead."""
+    """Error messages of one download. `other` is alternative advice."""
 
     def __init__(self, program: str, setting: str) -> None:
         self.other = _MIRROR.format(program=program, setting=setting)
 
     def refused(self, url: str, status: int) -> LaunchError:
-        """The server answered with a status that is no file."""
+        """The server answered with a status without a file."""
         why = {
-            401: "the server wants to know who asks",
-            403: "the server lets nobody, or not you, have it",
+            401: "the server requires authentication",
+            403: "the server denies access",
             404: "the server has no such file",
-            407: "the proxy wants to know who asks",
-            429: "the server has had too many requests from this address",
+            407: "the proxy requires authentication",
+            429: "the server got too many requests from this address",
         }.get(status, "")
         if not why:
             kinds = {
-                3: "the server sends on without end, or to where nothing can be fetched",
-                4: "the server does not take the request",
-                5: "the server is in trouble",
+                3: "the server redirects endlessly, or to an unsupported address",
+                4: "the server rejects the request",
+                5: "the server has an error",
             }
-            why = kinds.get(status // 100, "that comes with no file")
+            why = kinds.get(status // 100, "the response has no file")
         return LaunchError(
             f"{bare_address(url)} answered with status {status}",
             why=why,
@@ -169,7 +169,7 @@ class Reach:
         )
 
     def broken(self, url: str, error: BaseException, environ: Mapping[str, str] | None = None) -> LaunchError:
-        """The line failed: no name, no connection, no trust, or no end. `environ`: what the request was made with."""
+        """The connection failed: DNS, connect, TLS, or read. `environ`: the environment of the request."""
         reason = error.reason if isinstance(error, URLError) else error
         if isinstance(reason, LaunchError):
             return reason
@@ -177,7 +177,7 @@ class Reach:
             return self._untrusted(url, reason, environ or {})
         if isinstance(reason, UnicodeError | ValueError | http.client.InvalidURL):
             return LaunchError(
-                f"{bare_address(url)} is no address that can be asked",
+                f"{bare_address(url)} is not a usable address",
                 why=type(reason).__name__,  # its text may repeat a password
                 fix=self.other,
             )
@@ -186,7 +186,7 @@ class Reach:
             return LaunchError(
                 f"the name {_host(url)} cannot be resolved",
                 why=reason.strerror or str(reason),
-                fix=f"look at the network and HTTPS_PROXY; or {self.other}",
+                fix=f"check the network and HTTPS_PROXY; or {self.other}",
                 transient=not unknown,
             )
         text = str(reason) or type(reason).__name__
@@ -194,38 +194,38 @@ class Reach:
         return LaunchError(
             f"the connection to {_host(url)} failed" + (" at the proxy" if refused else ""),
             why=text,
-            fix=f"look at the network, HTTPS_PROXY and NO_PROXY; or {self.other}",
+            fix=f"check the network, HTTPS_PROXY and NO_PROXY; or {self.other}",
             transient=not refused,
         )
 
     def _untrusted(self, url: str, error: ssl.SSLCertVerificationError, environ: Mapping[str, str]) -> LaunchError:
-        """A certificate that could not be verified: by the time, by the authorities that there are, or by its name."""
+        """A certificate that could not be verified: because of the clock, the authorities, or its name."""
         why = getattr(error, "verify_message", "") or str(error)
         what = f"the certificate of {_host(url)} is not trusted"
         if getattr(error, "verify_code", 0) in _TIMES:
-            return LaunchError(what, why=why, fix=f"see that this machine's clock is right (`date`); or {self.other}")
+            return LaunchError(what, why=why, fix=f"check this machine's clock (`date`); or {self.other}")
         try:
             found = trust(environ)
         except LaunchError as wrong:
             return wrong
-        named = found.source or "nothing: Python has no authorities of its own here, and the system shows none"
+        named = found.source or "nothing: Python has no authorities of its own here, and the system has none"
         return LaunchError(what, why=f"{why}; authorities were read from {named}", fix=f"{found.fix}; or {self.other}")
 
     def silent(self, url: str, seconds: float) -> LaunchError:
-        """Nothing came for too long."""
+        """No data for too long."""
         return LaunchError(
             f"{_host(url)} has sent nothing for {seconds:g} s",
-            why="the server hangs, or something on the way swallows what it sends",
-            fix=f"try again: what has come is kept; or {self.other}",
+            why="the server hangs, or a proxy on the way does",
+            fix=f"try again: partial downloads are kept; or {self.other}",
             transient=True,
         )
 
     def late(self, url: str, seconds: float) -> LaunchError:
-        """The deadline passed."""
+        """The deadline has passed."""
         return LaunchError(
-            f"{bare_address(url)} did not come within {seconds:g} s",
+            f"{bare_address(url)} was not downloaded within {seconds:g} s",
             why="the deadline of a download has passed (timeouts.pull)",
-            fix=f"run it again: it goes on from where it was; or {self.other}",
+            fix=f"run it again: it continues where it stopped; or {self.other}",
         )
 
 
@@ -235,14 +235,14 @@ def _host(url: str) -> str:
 
 _CHUNK = 65536
 _AHEAD = 64
-"""Chunks that may lie unread: 4 MiB."""
+"""Maximum number of unread chunks: 4 MiB."""
 PATIENCE = 20.0
-"""Seconds without a byte after which a server is taken for hanging."""
+"""Seconds without a byte after which a server counts as hanging."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """How an answer begins."""
+    """The beginning of a response."""
 
     status: int
     headers: Mapping[str, str]
@@ -250,20 +250,20 @@ class Head:
 
     @property
     def length(self) -> int | None:
-        """Bytes that follow, where the server says so."""
+        """Bytes that follow, if the server says so."""
         text = self.headers.get("content-length", "")
         return int(text) if text.isdecimal() else None
 
 
 @dataclass(frozen=True)
 class _End:
-    """The end of a body, or what ended it."""
+    """The end of a body, or the error that ended it."""
 
     error: BaseException | None = None
 
 
 class Line:
-    """What all requests of one attempt share: its deadline, from now on, its cancelling, and its words for errors."""
+    """Shared by all requests of one attempt: deadline, cancellation, and error messages."""
 
     def __init__(self, context: Context, environ: Mapping[str, str], reach: Reach, patience: float = PATIENCE) -> None:
         self.environ, self.reach, self.patience = environ, reach, patience
@@ -271,9 +271,9 @@ class Line:
         self.end = time.monotonic() + self.seconds
 
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> Transfer:
-        """Ask for an address; the request begins when the transfer is entered."""
+        """Request an address; the request starts when the transfer is entered."""
         wanted = dict(headers or {})
-        # the socket's own time-out comes after ours, and only ends the thread
+        # the socket's own timeout comes after ours, and only ends the thread
         return Transfer(self, url, lambda: open_address(url, wanted, self.environ, self.patience + 1.0))
 
     def text(self, url: str, limit: int = 1_000_000) -> str:
@@ -295,7 +295,7 @@ class Line:
 
 
 class Transfer:
-    """One request under way."""
+    """One request in progress."""
 
     def __init__(self, line: Line, url: str, ask: Callable[[], Response]) -> None:
         self._line, self._url, self._ask = line, url, ask
@@ -315,7 +315,7 @@ class Transfer:
         self._room.release()
 
     def head(self) -> Head:
-        """How the answer begins. Raises `LaunchError`, `Stopped`."""
+        """The beginning of the response. Raises `LaunchError`, `Stopped`."""
         found = self._next()
         if isinstance(found, _End):
             raise self._line.reach.broken(self._url, found.error or OSError("no answer"), self._line.environ) from None
@@ -323,7 +323,7 @@ class Transfer:
         return found
 
     def chunks(self) -> Iterator[bytes]:
-        """The body as it comes. Raises `LaunchError`, `Stopped`."""
+        """The body as it arrives. Raises `LaunchError`, `Stopped`."""
         while not isinstance(found := self._next(), _End):
             assert isinstance(found, bytes)
             yield found
@@ -340,7 +340,7 @@ class Transfer:
             found = None
         if line.cancelled.is_set():
             raise Stopped(line.step)
-        if time.monotonic() >= line.end:  # also where bytes still come
+        if time.monotonic() >= line.end:  # also while bytes still arrive
             raise line.reach.late(self._url, line.seconds)
         if found is None:
             raise line.reach.silent(self._url, line.patience)
@@ -355,7 +355,7 @@ class Transfer:
                 while not self._left.is_set() and (chunk := response.read1(_CHUNK)):
                     self._room.acquire()
                     self._queue.put(chunk)
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+        except BaseException as error:  # noqa: BLE001 - passed on to the waiting thread
             self._queue.put(_End(error))
         else:
             self._queue.put(_End())

@@ -1,4 +1,4 @@
-"""Merging into a daemon.json: checked, backed up, written, recorded, reloaded, and put back where that fails."""
+"""Merges values into a daemon.json: validated, backed up, written, recorded, reloaded, and restored on failure."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ChangeRecord:
-    """Our changes to one daemon.json."""
+    """Changes of this project to one daemon.json."""
 
     written: str
-    """Digest of the file as we wrote it: another one means that somebody has changed it since."""
+    """Digest of the file as written: another one means that it was changed since."""
     changes: Mapping[str, Change] = field(default_factory=dict)
     backup: str | None = None
-    """Name of the file with what was there before, beside it; None: there was no file."""
+    """File name of the backup, in the same folder; None: there was no file."""
     exact: bool = True
-    """All that is different from the backup was done by us."""
+    """Whether all differences to the backup are this project's."""
     applied: bool = False
-    """Docker has told that it works with it."""
+    """Whether Docker has confirmed the reload."""
 
 
 def record_path(file: Path) -> Path:
-    """Where the record of a daemon.json is."""
+    """The path of the record of a daemon.json."""
     return file.with_name(f"{file.name}{_SUFFIX}")
 
 
@@ -50,13 +50,13 @@ def backup_name(file: Path, stamp: str) -> str:
 
 
 def dump_record(record: ChangeRecord) -> bytes:
-    """The file."""
+    """The record as a file."""
     document = {"schema": SCHEMA, "what": "changes by `invoke docker-tune`; --undo takes them back", **asdict(record)}
     return (json.dumps(document, indent=1) + "\n").encode()
 
 
 def load_record(data: bytes, file: Path) -> ChangeRecord | None:
-    """What `dump` wrote; None for anything else."""
+    """The inverse of `dump_record`; None for anything else."""
     try:
         document = json.loads(data)
         if document.pop("schema") != SCHEMA:
@@ -70,23 +70,23 @@ def load_record(data: bytes, file: Path) -> ChangeRecord | None:
 
 
 def recorded(file: Path, read: Read) -> ChangeRecord | None:
-    """What is remembered of a daemon.json."""
+    """The recorded changes of a daemon.json."""
     found = read(record_path(file))
     return load_record(found.data, file) if found is not None else None
 
 
 def _is_backup(file: Path, name: Any) -> bool:  # noqa: ANN401 - of a file that anybody may have written
-    """Whether a backup is one of ours, or none: what a record names is read and removed by root."""
+    """Whether a backup has this project's name, or is None: root reads and removes the file in a record."""
     return name is None or (isinstance(name, str) and name.startswith(f"{file.name}{_BACKUP}") and "/" not in name)
 
 
 class Untouched(LaunchError):
-    """Nothing was changed; a launch can go on without."""
+    """Nothing was changed; a launch can continue without it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What a change needs."""
+    """The inputs of a change."""
 
     programs: Programs
     writer: Writer
@@ -104,11 +104,11 @@ class Work:
         return replace(self, context=context, writer=self.writer.within(context))
 
     def record(self) -> ChangeRecord | None:
-        """What is remembered of it."""
+        """The recorded changes."""
         return recorded(self.file, self.writer.read)
 
     def keep(self, record: ChangeRecord | None, like: FileState) -> None:
-        """Remember this, for everybody who may read the file itself; or nothing any more."""
+        """Store the record, readable like the file itself; None removes it."""
         if record is None:
             self.writer.remove(record_path(self.file))
         else:
@@ -119,17 +119,17 @@ class Work:
         return self.file.with_name(name)
 
     def put(self, after: FileState | None) -> None:
-        """The file as given; None: no file."""
+        """Write the given file; None removes it."""
         if after is None:
             self.writer.remove(self.file)
         else:
             self.writer.write(self.file, after)
 
     def bring(self, now: FileState | None, after: FileState | None) -> None:
-        """Put the file there and have Docker work with it. Raises `NotReloaded`.
+        """Write the file and reload Docker. Raises `NotReloaded`.
 
-        Docker keeps mirrors that a file does not name any more (moby: `daemon/reload.go`): it is told first, by a
-        file that lives for a moment, that there are none.
+        Docker keeps mirrors that are no longer in the file (moby: `daemon/reload.go`): so a temporary file first sets
+        an empty list.
         """
         assert self.place.running is not None
         pid, text = self.place.running.pid, text_of(self.file, after)
@@ -147,24 +147,24 @@ class Work:
 
 
 def text_of(file: Path, state: FileState | None) -> str:
-    """The text of a daemon.json; empty where there is no file. Raises `BadInput`."""
+    """The text of a daemon.json; empty if there is no file. Raises `BadInput`."""
     try:
         return "" if state is None else state.data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise unfit(file, f"its byte {error.start} is no UTF-8") from None
+        raise unfit(file, f"its byte {error.start} is not UTF-8") from None
 
 
 def unfit(file: Path, why: str) -> BadInput:
-    """A file that is left as it is, because nobody could say what a change would make of it."""
+    """The error for a file that is left unchanged, since the result of a change would be unclear."""
     return BadInput(
         f"{file} is not plain JSON: nothing was changed",
         why=why,
-        fix="correct it (`dockerd --validate` tells what Docker wants), and run it again",
+        fix="correct it (`dockerd --validate` shows what Docker expects), and run it again",
     )
 
 
 def plan(place: Place, state: FileState | None, record: ChangeRecord | None, desired: Desired) -> Merged:
-    """What a merge makes of the file. Raises `BadInput`."""
+    """The result of a merge. Raises `BadInput`."""
     earlier = record.changes if record is not None and written(state, record) else {}
     try:
         return merged(
@@ -175,13 +175,13 @@ def plan(place: Place, state: FileState | None, record: ChangeRecord | None, des
 
 
 def settled(state: FileState | None, record: ChangeRecord | None, made: Merged) -> bool:
-    """Whether nothing is left to do: the file is as wished, and Docker works with it as far as is known."""
+    """Whether nothing is left to do: the file is as desired, and Docker uses it as far as known."""
     unfinished = record is not None and not record.applied and written(state, record)
     return not made.messages and not unfinished
 
 
 def written(state: FileState | None, record: ChangeRecord) -> bool:
-    """Whether what is remembered was ever written: a run may have ended between the two."""
+    """Whether the recorded file was ever written: a run may have ended between the two."""
     return record.applied or (state is not None and sha256(state.data) == record.written)
 
 
@@ -194,7 +194,7 @@ def _mirrored(state: FileState | None) -> bool:
 
 
 def tune(work: Work, desired: Desired) -> Report:
-    """Merge the desired in. Raises `BadInput`, `Untouched` and other `LaunchError`s; the file is then as it was."""
+    """Merge the desired values. Raises `BadInput`, `Untouched` and other `LaunchError`s; the file is unchanged then."""
     before, former = work.writer.read(work.file), work.record()
     made = plan(work.place, before, former, desired)
     if settled(before, former, made):
@@ -211,29 +211,29 @@ def tune(work: Work, desired: Desired) -> Report:
         _put_back(work, before, former, record, error)
         raise
     work.keep(replace(record, applied=True), like)
-    backup = (f"what was there is in {record.backup}",) if record.backup else ()
+    backup = (f"the previous file is {record.backup}",) if record.backup else ()
     return Report(why="; ".join((*made.messages, *made.left, *backup)), exit_code=0)
 
 
 def _ready(work: Work) -> None:
-    """Raises `Untouched` where Docker could not be told, or would forget something by it."""
+    """Raises `Untouched` if Docker cannot be reloaded, or a reload would drop a setting."""
     running = work.place.running
     if running is None:
         raise Untouched(
-            f"no dockerd can be seen that reads {work.file}: nothing was changed",
-            why="without its process it cannot be told to read the file again, nor be asked whether it takes it",
-            fix="run it as root, or name the file that dockerd reads in the setting docker.daemon_json",
+            f"no dockerd that reads {work.file} is visible: nothing was changed",
+            why="without its process it can be neither reloaded nor checked",
+            fix="run it as root, or set docker.daemon_json to the file that dockerd reads",
         )
     if running.forgotten:
         raise Untouched(
             f"dockerd was started with {', '.join(f'--{name}' for name in running.forgotten)}: nothing was changed",
-            why="when it reads daemon.json again, it sets these back to its own defaults",
+            why="a reload of daemon.json would reset these to the defaults",
             fix=f"move them into {work.file}, restart Docker, and run it again",
         )
 
 
 def _check(work: Work, data: bytes, before: FileState | None) -> None:
-    """Raises `Untouched` where dockerd would not start with the new file."""
+    """Raises `Untouched` if dockerd would not start with the new file."""
     against = validate(work.programs, work.place.programs, data, work.context)
     if against is None:
         return
@@ -246,7 +246,7 @@ def _check(work: Work, data: bytes, before: FileState | None) -> None:
 
 
 def _new(file: Path) -> FileState:
-    """How a file is made that is missing: readable for all, and its folder's owner's."""
+    """Mode and owner of a new file: readable for all, with the owner of its folder."""
     found = existing(file.parent).stat()
     return FileState(data=b"", mode=0o644, user=found.st_uid, group=found.st_gid)
 
@@ -254,7 +254,7 @@ def _new(file: Path) -> FileState:
 def _remembered(
     work: Work, before: FileState | None, former: ChangeRecord | None, made: Merged, data: bytes
 ) -> ChangeRecord:
-    """The record of the file to be written; what is there now is backed up, unless all of it is known."""
+    """The record of the file to be written; the current file is backed up, unless all of it is known."""
     fresh = ChangeRecord(written=sha256(data), changes=made.changes)
     if former is not None and not written(before, former):
         former = None
@@ -270,7 +270,7 @@ def _remembered(
 def _put_back(
     work: Work, before: FileState | None, former: ChangeRecord | None, record: ChangeRecord, error: LaunchError
 ) -> None:
-    """The file as it was, and Docker told once more; what cannot be put back is told."""
+    """Restore the file and reload Docker; report what cannot be restored."""
     try:
         now = work.writer.read(work.file)
         if now != before:
@@ -282,27 +282,27 @@ def _put_back(
         if record.backup is not None and (former is None or former.backup != record.backup):
             work.writer.remove(work.beside(record.backup))
     except LaunchError as second:
-        where = f"what was there is in {record.backup}, beside it" if record.backup else "there was no such file before"
-        error.amend(fix=f"look at {work.file} ({second.what}); {where}")
+        where = f"the previous file is {record.backup}" if record.backup else "there was no such file before"
+        error.amend(fix=f"check {work.file} ({second.what}); {where}")
     else:
-        error.amend(fix="; ".join(filter(None, (f"{work.file} is as it was", error.fix))))
+        error.amend(fix="; ".join(filter(None, (f"{work.file} was restored", error.fix))))
 
 
-_NEXT_START = "Docker takes it when it starts again"
+_NEXT_START = "Docker reads it at its next start"
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Back:
-    """What the file becomes."""
+    """The result of an undo."""
 
     after: FileState | None
     messages: tuple[str, ...]
     exact: bool
-    """It is as it was before we came."""
+    """Whether it is the original file."""
 
 
 def undo(work: Work) -> Report:
-    """What was there before. Raises `LaunchError`, `BadInput`; the file is then as it is."""
+    """Restore the previous state. Raises `LaunchError`, `BadInput`; the file is unchanged then."""
     now, record = work.writer.read(work.file), work.record()
     if record is None:
         return Report(why=f"nothing in {work.file} is this project's", skipped=True)
@@ -323,24 +323,24 @@ def _back(work: Work, now: FileState | None, record: ChangeRecord) -> _Back:
     backup = work.writer.read(work.beside(record.backup)) if record.backup is not None else None
     known = record.backup is None or backup is not None
     if known and _same(now, backup):
-        return _Back(after=now, messages=(f"{work.file} was as before already",), exact=True)
+        return _Back(after=now, messages=(f"{work.file} was already as before",), exact=True)
     if known and record.exact and now is not None and sha256(now.data) == record.written:
-        text = "it is as before, to the byte" if backup is not None else "it is gone, as before"
+        text = "it is as before, byte for byte" if backup is not None else "it is removed, as before"
         return _Back(after=backup, messages=(f"{work.file}: {text}",), exact=True)
     if now is None:
-        return _Back(after=None, messages=(f"{work.file} is gone, and stays so",), exact=False)
+        return _Back(after=None, messages=(f"{work.file} does not exist, and was not created",), exact=False)
     try:
         made = merged(text_of(work.file, now), Desired(), record.changes)
         empty = record.backup is None and not parse(made.text)
     except NotPlain as error:
         raise unfit(work.file, str(error)) from None
     after = None if empty else replace(now, data=made.text.encode())
-    text = f"{work.file} was changed by somebody since: only what is this project's was taken out"
+    text = f"{work.file} was changed since: only the changes of this project were removed"
     return _Back(after=after, messages=(text, *made.messages, *made.left), exact=False)
 
 
 def _bring(work: Work, now: FileState | None, after: FileState | None) -> list[str]:
-    """Put it there and tell Docker, which need not run: a file that keeps it from starting is given back too."""
+    """Write the file and reload Docker, which need not run: a file that keeps it from starting is restored, too."""
     running = work.place.running
     if running is None or running.forgotten:
         work.put(after)

@@ -1,4 +1,4 @@
-"""Reading and writing what may belong to root: whole or not at all, with the mode and owner that it had."""
+"""Reads and writes files that may belong to root: atomically, preserving mode and owner."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DEADLINE = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class FileState:
-    """A file as it is."""
+    """The state of a file."""
 
     data: bytes
     mode: int
@@ -35,26 +35,26 @@ class FileState:
 
 @dataclass(frozen=True, kw_only=True)
 class Writer:
-    """Reads and writes with this process's own rights. All raise `LaunchError` where they may not, or cannot."""
+    """Reads and writes with this process's own permissions. All methods raise `LaunchError` on failure."""
 
     programs: Programs
     context: Context | None = None
 
     def read(self, path: Path) -> FileState | None:
-        """A file; None if it is not there."""
-        with _told(path, "read"):
+        """A file; None if it does not exist."""
+        with _reporting(path, "read"):
             return look(path)
 
     def write(self, path: Path, file: FileState) -> None:
-        """Put a file there, over what was there: readers see the old or the new one. Makes its folder."""
-        with _told(path, "written"):
+        """Write a file atomically, creating its folder."""
+        with _reporting(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path, file.mode, owner=(file.user, file.group)) as opened:
                 opened.write(file.data)
 
     def remove(self, path: Path) -> None:
-        """Remove a file; one that is gone is no error."""
-        with _told(path, "removed"):
+        """Remove a file; no error if it does not exist."""
+        with _reporting(path, "removed"):
             path.unlink(missing_ok=True)
 
     def signal(self, pid: int) -> None:
@@ -67,11 +67,11 @@ class Writer:
 
 
 class Sudo(Writer):
-    """By sudo, which asks for nothing: the content goes through a private file, never through an argument."""
+    """With passwordless sudo: the content goes through a private file, never through an argument."""
 
     def read(self, path: Path) -> FileState | None:
-        """Without sudo where everybody may read."""
-        with contextlib.suppress(PermissionError), _told(path, "read", refused=False):
+        """Without sudo if everybody may read it."""
+        with contextlib.suppress(PermissionError), _reporting(path, "read", refused=False):
             return look(path)
         if self._run("test", "-e", str(path), ok=(0, 1)).code:
             return None
@@ -80,7 +80,7 @@ class Sudo(Writer):
         return FileState(data=data, mode=int(mode, 8), user=int(user), group=int(group))
 
     def write(self, path: Path, file: FileState) -> None:
-        """Into the same folder first, then over the old one by its name."""
+        """Into a file in the same folder first, which is then renamed."""
         stage = path.with_name(f".{path.name}.openframe-{os.getpid()}")
         owner = ("-m", f"{file.mode:04o}", "-o", str(file.user), "-g", str(file.group))
         self._run("mkdir", "-p", "--", str(path.parent))
@@ -89,7 +89,7 @@ class Sudo(Writer):
             source.flush()
             try:
                 self._run("install", *owner, "--", source.name, str(stage))
-                self._run("sync", "--", str(stage), ok=(0, 1))  # older ones sync everything, or know no names
+                self._run("sync", "--", str(stage), ok=(0, 1))  # older versions sync everything, or take no names
                 self._run("mv", "-f", "--", str(stage), str(path))
             except BaseException:
                 with contextlib.suppress(LaunchError):
@@ -110,25 +110,25 @@ class Sudo(Writer):
 
 
 def look(path: Path) -> FileState | None:
-    """A file as this process sees it; None if it is not there. Raises OSError."""
+    """A file as this process sees it; None if it does not exist. Raises OSError."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # never waits for a pipe's other end
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # never blocks on a pipe
     except FileNotFoundError:
         return None
     with os.fdopen(handle, "rb") as file:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is no ordinary file")
+            raise OSError(errno.EINVAL, "it is not a regular file")
         return FileState(data=file.read(), mode=stat.S_IMODE(found.st_mode), user=found.st_uid, group=found.st_gid)
 
 
 def existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
+    """The folder, or its nearest existing parent."""
     return next(each for each in (folder, *folder.parents) if each.exists() or each == each.parent)
 
 
 def ours(path: Path) -> bool:
-    """Whether this process may replace that file and keep its owner: as root, or where file and folder are its own."""
+    """Whether this process may replace that file and keep its owner: as root, or if it owns file and folder."""
     me = os.geteuid()
     if me == 0:
         return True
@@ -141,8 +141,8 @@ def ours(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _told(path: Path, what: str, *, refused: bool = True) -> Iterator[None]:
-    """An error of the system as one of ours; `refused`: one of rights too."""
+def _reporting(path: Path, what: str, *, refused: bool = True) -> Iterator[None]:
+    """Turns an error of the system into a `LaunchError`; `refused`: also permission errors."""
     try:
         yield
     except OSError as error:
@@ -151,29 +151,29 @@ def _told(path: Path, what: str, *, refused: bool = True) -> Iterator[None]:
         raise LaunchError(
             f"{path} cannot be {what}",
             why=error.strerror or str(error),
-            fix="repair that, and run it again: what was there is as it was",
+            fix="correct that, and run it again: the existing file is unchanged",
         ) from None
 
 
 class NoRights(LaunchError):
-    """The file is root's, and root is out of reach."""
+    """The file belongs to root, and root permissions are not available."""
 
 
 def writer_for(file: Path, programs: Programs) -> Writer:
-    """Who may change that file. Raises `NoRights`."""
+    """The writer for that file. Raises `NoRights`."""
     if ours(file):
         return Writer(programs=programs)
     if rights(programs).enough:
         return Sudo(programs=programs)
     raise NoRights(
-        f"{file} is not yours, and sudo would ask for a password: nothing was changed",
-        why="no task of this project ever asks for one",
+        f"{file} does not belong to you, and sudo would ask for a password: nothing was changed",
+        why="tasks of this project never ask for one",
         fix='`sudo "$(command -v invoke)" docker-tune`',
     )
 
 
 def reader(programs: Programs) -> Callable[[Path], FileState | None]:
-    """Reads what is there; by sudo, if that asks for nothing, where this user may not look. Else it is not there."""
+    """Reads files; with passwordless sudo if this user may not. Otherwise they count as missing."""
 
     @functools.cache
     def enough() -> bool:

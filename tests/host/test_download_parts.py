@@ -119,22 +119,22 @@ def test_members_that_lead_out_are_never_written(tmp_path: Path) -> None:
     [
         (archive({"linux-arm64/helm": b"x"}), "it is not in it"),
         (archive({f"../{NAME}": b"x", f"/{NAME}": b"x"}), "it is not in it"),
-        (special(tarfile.SYMTYPE, "/etc/passwd"), "it is no file"),
-        (special(tarfile.LNKTYPE, "../../etc/passwd"), "it is no file"),
-        (special(tarfile.DIRTYPE), "it is no file"),
-        (special(tarfile.FIFOTYPE), "it is no file"),
+        (special(tarfile.SYMTYPE, "/etc/passwd"), "it is not a file"),
+        (special(tarfile.LNKTYPE, "../../etc/passwd"), "it is not a file"),
+        (special(tarfile.DIRTYPE), "it is not a file"),
+        (special(tarfile.FIFOTYPE), "it is not a file"),
         (b"<html>", "cannot be read"),
         (b"", "cannot be read"),
         (archive({NAME: bytes(range(256)) * 5000})[:700], "cannot be read"),
     ],
 )
 def test_what_is_no_such_archive_is_refused(tmp_path: Path, data: bytes, why: str) -> None:
-    with pytest.raises(LaunchError, match=f"does not give {NAME}") as caught:
+    with pytest.raises(LaunchError, match=f"does not contain {NAME}") as caught:
         read(tmp_path, data)
     assert why in caught.value.why
 
 
 def test_a_program_that_would_fill_the_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.host.download._LARGEST", 3)
-    with pytest.raises(LaunchError, match="does not give"):
+    with pytest.raises(LaunchError, match="does not contain"):
         read(tmp_path, archive({NAME: b"four"}))

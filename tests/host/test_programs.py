@@ -154,8 +154,8 @@ def test_a_machine_that_nothing_is_published_for_is_refused_only_where_something
 
 def test_a_mirror_without_encryption_is_told(machine: Machine) -> None:
     steps = fetch_plan(machine.session(helm_url="http://mirror"))
-    assert "without encryption" in steps[2].why
-    assert "without encryption" not in steps[0].why
+    assert "unencrypted http" in steps[2].why
+    assert "unencrypted http" not in steps[0].why
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="the files are named for Linux")

@@ -42,17 +42,17 @@ def test_the_sum_of_the_asset_is_found(program: str, text: str) -> None:
         ("k3d", f"{A}  _dist/k3d-linux-amd64.exe\n", "no sum"),
         ("k3d", f"{A}  _dist/not-k3d-linux-amd64\n", "no sum"),
         ("k3d", f"{A}  k3d-linux-amd64\n{B}  k3d-linux-amd64\n", "several different sums"),
-        ("kubectl", "<html><title>Sign in</title>", "line 1 is no checksum: '<html>"),
-        ("kubectl", A[:-1], "line 1 is no checksum"),
-        ("kubectl", A + "a", "line 1 is no checksum"),
+        ("kubectl", "<html><title>Sign in</title>", "line 1 is not a checksum: '<html>"),
+        ("kubectl", A[:-1], "line 1 is not a checksum"),
+        ("kubectl", A + "a", "line 1 is not a checksum"),
         ("kubectl", f"{A}\n{B}\n", "several different sums"),
         ("helm", f"{A}  helm-v1.2.4-linux-amd64.tar.gz\n", "no sum"),
-        ("helm", f"{A}  helm-v1.2.3-linux-amd64.tar.gz\nnonsense\n", "line 2 is no checksum"),
-        ("helm", "g" * 64, "line 1 is no checksum"),
+        ("helm", f"{A}  helm-v1.2.3-linux-amd64.tar.gz\nnonsense\n", "line 2 is not a checksum"),
+        ("helm", "g" * 64, "line 1 is not a checksum"),
     ],
 )
 def test_anything_else_is_refused(program: str, text: str, why: str) -> None:
-    with pytest.raises(LaunchError, match="is no usable checksum file") as caught:
+    with pytest.raises(LaunchError, match="is not a usable checksum file") as caught:
         published.published(text, made(program))
     assert why in caught.value.why
     assert f"tools.{program}_url" in caught.value.fix

@@ -35,7 +35,7 @@ def test_a_pin_is_supported_to_the_end_of_its_last_day(today: date, levels: list
 
 def test_a_version_of_which_no_end_is_known_is_an_error() -> None:
     found = dict(judged(PINS, "v1.99.0", date(2026, 11, 27)))
-    assert found["error"] == "Kubernetes v1.99.0: config/pins.yaml does not tell when 1.99 leaves support"
+    assert found["error"] == "Kubernetes v1.99.0: config/pins.yaml does not have the end of support of 1.99"
 
 
 def test_the_ends_of_all_pins_are_known(capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def test_a_body_comes_whole_also_when_its_reader_is_slow(server: Server, monkeyp
     ("limits", "told", "hang"),
     [
         *(({"patience": 0.15}, "has sent nothing for 0.15 s", hang) for hang in HANGS if hang != "drip"),
-        *(({"seconds": 0.15}, "did not come within 0.15 s", hang) for hang in HANGS),
+        *(({"seconds": 0.15}, "was not downloaded within 0.15 s", hang) for hang in HANGS),
     ],
 )
 def test_silence_and_the_deadline_end_the_waiting(server: Server, limits: dict[str, Any], told: str, hang: str) -> None:
@@ -97,7 +97,7 @@ def test_the_deadline_ends_what_never_pauses(monkeypatch: pytest.MonkeyPatch) ->
             for _, _ in zip(range(100), under_way.chunks(), strict=False):
                 time.sleep(0.01)  # slower than the server: something always lies there
 
-    with pytest.raises(LaunchError, match="did not come within"):
+    with pytest.raises(LaunchError, match="was not downloaded within"):
         read_slowly()
 
 
@@ -116,7 +116,7 @@ def test_a_name_that_is_never_resolved_holds_nobody(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(transfer, "open_address", lambda *_: end.wait(30))
     with pytest.raises(Stopped):
         read(line(cancelled=cancelled_in(0.1)), "http://h/a")
-    with pytest.raises(LaunchError, match="did not come within"):
+    with pytest.raises(LaunchError, match="was not downloaded within"):
         read(line(seconds=0.1), "http://h/a")
     end.set()
 
@@ -192,8 +192,8 @@ def untrusted(code: int = 19) -> ssl.SSLCertVerificationError:
         (http.client.IncompleteRead(b"x", 5), True, ["IncompleteRead"]),
         (OSError("Tunnel connection failed: 407 Proxy Authentication Required"), False, ["at the proxy", "407"]),
         (OSError("Tunnel connection failed: 503 Service Unavailable"), True, ["503"]),
-        (http.client.InvalidURL("nonnumeric port: 'hidden-word@h'"), False, ["no address that can be asked"]),
-        (UnicodeEncodeError("idna", "x", 0, 1, "label too long"), False, ["no address that can be asked"]),
+        (http.client.InvalidURL("nonnumeric port: 'hidden-word@h'"), False, ["not a usable address that can be asked"]),
+        (UnicodeEncodeError("idna", "x", 0, 1, "label too long"), False, ["not a usable address that can be asked"]),
         (TimeoutError(), True, ["TimeoutError"]),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",

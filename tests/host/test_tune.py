@@ -111,9 +111,9 @@ def test_a_file_that_somebody_has_changed_meanwhile_is_backed_up_again(tuned: Do
 @pytest.mark.parametrize(
     ("before", "told"),
     [
-        (b'{\n  // mine\n  "debug": true\n}', "a comment, which Docker does not take"),
+        (b'{\n  // mine\n  "debug": true\n}', "a comment, which Docker does not accept"),
         (b'{"registry-mirrors": "x"}', "not a list"),
-        (b'{"debug": "\xff"}', "no UTF-8"),
+        (b'{"debug": "\xff"}', "not UTF-8"),
     ],
 )
 def test_what_is_not_plain_json_is_left(engine: Dockerd, before: bytes, told: str) -> None:
@@ -154,7 +154,7 @@ def test_a_reload_that_would_undo_arguments_is_not_asked_for(engine: Dockerd, na
 
 
 def test_without_the_process_nothing_is_changed(engine: Dockerd) -> None:
-    with pytest.raises(Untouched, match="no dockerd can be seen"):
+    with pytest.raises(Untouched, match="no dockerd that reads"):
         tune(replace(work(engine), place=Place(file=engine.file)), DESIRED)
     assert files(engine) == {}
 
@@ -168,7 +168,7 @@ def test_a_docker_that_does_not_reload_gets_its_file_back(engine: Dockerd, befor
         tune(work(engine), DESIRED)
     assert files(engine) == ({} if before is None else {"daemon.json": before.encode()})
     assert len(engine.seen) == 2  # told once more, with the old file
-    assert "is as it was" in caught.value.fix
+    assert "was restored" in caught.value.fix
 
 
 def test_a_docker_that_reads_another_file_is_found_out(engine: Dockerd, tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_what_somebody_has_changed_since_stays(tuned: Dockerd) -> None:
     report = undo(work(tuned))
     left = {"debug": False, "dns": ["9.9.9.9"], "log-opts": {"max-size": "10m"}}
     assert (json.loads(tuned.file.read_text()), tuned.values) == (left, (3, 5, []))
-    assert "changed by somebody since" in report.why
+    assert "was changed since" in report.why
     assert "the backup stays" in report.why
     assert backups(tuned) == [THEIRS.encode()]
     assert undo(work(tuned)).skipped
@@ -312,7 +312,7 @@ def test_a_file_that_is_gone_stays_so(tuned: Dockerd) -> None:
     tuned.file.unlink()
     report = undo(work(tuned))
     assert not tuned.file.exists()
-    assert "stays so" in report.why
+    assert "was not created" in report.why
     assert backups(tuned) == [THEIRS.encode()]
 
 
@@ -355,5 +355,5 @@ def test_a_docker_that_does_not_take_it_is_told(tuned: Dockerd, runs: bool) -> N
     tuned.deaf = True
     report = undo(work(tuned) if runs else replace(work(tuned), place=Place(file=tuned.file)))
     assert files(tuned) == {"daemon.json": THEIRS.encode()}
-    assert "when it starts again" in report.why
+    assert "at its next start" in report.why
     assert ("Docker has not read its daemon.json again" in report.why) is runs

@@ -66,7 +66,7 @@ def test_a_pipe_is_never_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "f")
     with pytest.raises(LaunchError) as caught:
         own().read(tmp_path / "f")
-    assert caught.value.why == "it is no ordinary file"
+    assert caught.value.why == "it is not a regular file"
 
 
 def test_own_leaves_nothing_where_it_cannot_write(tmp_path: Path) -> None:

@@ -302,7 +302,7 @@ def test_rollback_leaves_what_another_user_made_meanwhile(machine: Machine, caps
 
 
 @pytest.mark.parametrize("recreate", [False, True])
-@pytest.mark.parametrize(("ours", "told"), [(True, "belongs to alice@laptop"), (False, "this project did not make")])
+@pytest.mark.parametrize(("ours", "told"), [(True, "belongs to alice@laptop"), (False, "this project did not create")])
 def test_a_cluster_of_others_is_neither_changed_nor_replaced(
     machine: Machine, recreate: bool, ours: bool, told: str
 ) -> None:
