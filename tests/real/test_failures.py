@@ -70,7 +70,7 @@ def test_rollback_removes_what_the_failed_launch_made(project: Project) -> None:
     assert project.invoke("down").code == 0
     done = project.invoke("up", "--rollback", "--set", 'cluster.args.kubelet=["max-parallel-image-pulls=4"]')
     assert done.code == 1, done.text
-    assert "what this run made is removed" in done.err
+    assert "what this run created is removed" in done.err
     assert remains(CLUSTER) == []
 
 

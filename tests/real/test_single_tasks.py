@@ -98,5 +98,5 @@ def test_a_cache_whose_list_was_cut_off_is_told_and_starts_again(project: Projec
     assert f"{name} keeps ending: " in shown.out, shown.text
     done = project.invoke("registry")
     assert done.code == 0, done.text
-    assert "was cut off" in done.out
+    assert "was truncated" in done.out
     assert "nothing to do" in project.invoke("registry").out
