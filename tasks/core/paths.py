@@ -119,6 +119,12 @@ def check_own(path: Path, variable: str) -> None:
 
     A run as root, with sudo and the user's own HOME, leaves such files.
     """
+    if os.pathsep in str(path) and variable == "XDG_STATE_HOME":
+        raise BadInput(
+            f"the path {path} has a '{os.pathsep}'",
+            why="it cannot be mounted into a node, nor named in KUBECONFIG, where this sign parts two paths",
+            fix=f"set {variable} to another folder",
+        )
     there = next(each for each in (path, *path.parents) if os.path.lexists(each))
     if there != path and not there.is_dir():
         reason = os.strerror(errno.ENOTDIR)

@@ -271,7 +271,10 @@ def _check(secret: Secret, namespaces: Sequence[str], seen: set[tuple[str, str]]
 def _data(secret: Secret, value: Callable[[str], bytes]) -> dict[str, bytes]:
     """The values by their keys in the cluster."""
     if secret.type not in ("dockerconfigjson", "basic-auth"):
-        return {key: value(key) for key in sorted(secret.values)}
+        found = {key: value(key) for key in sorted(secret.values)}
+        if secret.type == "tls" and b"PRIVATE KEY-----" in found["tls.crt"] and b"CERTIFICATE-----" in found["tls.key"]:
+            raise _refused(secret, "its tls.crt holds the key, and its tls.key the certificate", "swap their sources")
+        return found
     password = value("password")
     username = value("username") if "username" in secret.values else secret.username.encode()
     if secret.type == "basic-auth":

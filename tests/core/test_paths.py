@@ -60,6 +60,13 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     assert "chown" not in caught.value.fix
 
 
+def test_a_path_that_no_mount_and_no_variable_can_hold(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="has a ':'") as caught:
+        check_own(tmp_path / "a:b", "XDG_STATE_HOME")
+    assert caught.value.fix == "set XDG_STATE_HOME to another folder"
+    check_own(tmp_path / "a:b", "XDG_CACHE_HOME")
+
+
 NOON = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
 
 

@@ -266,6 +266,11 @@ def test_one_empty_source_leaves_the_whole_secret_out_and_no_other() -> None:
             "'key' is not a key of this",
             "ca.crt",
         ),
+        (
+            {"type": "tls", "values": {"tls.crt": {"file": "tls.key"}, "tls.key": {"file": "tls.crt"}}},
+            "its tls.crt holds the key",
+            "swap",
+        ),
         ({"type": "basic-auth", "values": {"username": env()}}, "no value 'password'", "the type basic-auth takes"),
     ],
 )
