@@ -1,1 +1,1 @@
-"""All settings: one typed tree, the layers it is made from, and where each value came from."""
+"""All settings: one typed tree, its layers, and the origin of each value."""

@@ -1,4 +1,4 @@
-"""What follows from settings alone: parts of a launch, names of steps, containers and images, and kinds of work."""
+"""Names that follow from settings alone: parts of a launch, steps, containers and images, and kinds of work."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 DATA = "/var/lib/rancher/k3s"
 """A node's data (k3s: --data-dir)."""
 IDENTITY = "/etc/rancher/node"
-"""A node's password; without it no agent is let in again (k3s: `pkg/nodepassword`)."""
+"""A node's password; without it an agent cannot rejoin (k3s: `pkg/nodepassword`)."""
 NODE_KUBECONFIG = "/output/kubeconfig.yaml"
 """Written by k3s before its API answers (k3d sets K3S_KUBECONFIG_OUTPUT; measured)."""
 KUBELET_DROP_IN = f"{DATA}/agent/etc/kubelet.conf.d/50-openframe.conf"
 """Read by kubelets of k3s 1.32 and later (docs: k3s, kubelet configuration files)."""
 EDAC = "/sys/devices/system/edac"
-"""Where Linux reports memory with error correction; to cAdvisor it wins over /proc/meminfo."""
+"""Where Linux reports ECC memory; cAdvisor prefers it to /proc/meminfo."""
 COLLECTOR = "GOGC"
 """Variable that k3s's Go runtime and those of its children read (Go: package runtime, Environment Variables)."""
 _DOCKER_HUB = "https://registry-1.docker.io"
-"""docker.io in names of images; that host itself serves none."""
+"""docker.io in image names; that host itself serves none."""
 _MINOR = re.compile(r":v?1\.(\d+)\.")
 _HELPERS = "ghcr.io/k3d-io/k3d-{}:{}"
 
@@ -42,15 +42,15 @@ def balanced(settings: Settings) -> bool:
 
 
 def docker_memory(text: str) -> str:
-    """A size in whole MiB: one spelling for the same size, so that 2G and 2048M are no change."""
+    """A size in whole MiB: one spelling for equal sizes, so that 2G and 2048M are no change."""
     return f"{memory_bytes(text) // MIB}m"
 
 
 def garbage_percent(memory: int | None) -> int | None:
-    """By how many percent the heap of a node's k3s may grow until it is collected; None: as Go has it, by 100.
+    """The percentage by which the heap of a node's k3s may grow before a collection; None: Go's default, 100.
 
-    `memory`: the node's limit in bytes, None without one. So much more as the node has GiB: what a start leaves to be
-    collected is then collected less often, by memory that the node has to spare.
+    `memory`: the node's limit in bytes, None without one. It grows with the node's GiB: garbage of the start is
+    then collected less often, using memory that the node has to spare.
     """
     if memory is None:
         return 200
@@ -59,14 +59,14 @@ def garbage_percent(memory: int | None) -> int | None:
 
 
 def upstream_url(cache: Cache) -> str:
-    """The address that a pull-through cache asks."""
+    """The upstream address of a pull-through cache."""
     return cache.url or (_DOCKER_HUB if cache.upstream == HUB else f"https://{cache.upstream}")
 
 
 def cache_container(cache: Cache) -> str:
     """The container of a cache.
 
-    One that asks elsewhere than usual is another container: a cache is never rebuilt under a cluster.
+    One with an unusual upstream is another container: a cache is never recreated under a cluster.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", cache.upstream.lower()).strip("-")
     url = upstream_url(cache).rstrip("/")
@@ -82,19 +82,19 @@ def push_container(settings: Settings) -> str:
 
 
 def registry_containers(settings: Settings) -> dict[str, Cache | None]:
-    """The configured registries by container, each with the cache that it is; None: the push registry."""
+    """The configured registries by container, each with its cache; None: the push registry."""
     registries = settings.registries
     push: dict[str, Cache | None] = {push_container(settings): None} if registries.push else {}
     return {**push, **{cache_container(cache): cache for cache in registries.caches}}
 
 
 def registries_in_use(settings: Settings) -> tuple[str, ...]:
-    """As k3d's `registries.use` wants them: the push registry first, since k3d tells clients of the first one."""
+    """In the order for k3d's `registries.use`: the push registry first, since k3d advertises the first one."""
     return tuple(f"{name}:5000" for name in registry_containers(settings))
 
 
 def mirrors(settings: Settings) -> dict[str, list[str]]:
-    """The cache that nodes ask first, by upstream."""
+    """The cache that nodes try first, by upstream."""
     return {cache.upstream: [f"http://{cache_container(cache)}:5000"] for cache in settings.registries.caches}
 
 
@@ -108,7 +108,7 @@ def k3s_image(settings: Settings) -> str:
 
 
 def kubernetes_minor(image: str) -> int | None:
-    """35 of rancher/k3s:v1.35.5-k3s1; None for a tag that does not say (latest, a digest)."""
+    """35 for rancher/k3s:v1.35.5-k3s1; None for a tag without a version (latest, a digest)."""
     match = _MINOR.search(image)
     return int(match[1]) if match else None
 
@@ -123,7 +123,7 @@ def helper_images(settings: Settings, environ: Mapping[str, str], k3d_version: s
 
 
 def host_images(settings: Settings, environ: Mapping[str, str], k3d_version: str) -> tuple[str, ...]:
-    """Images that the engine itself will be asked for, in the order in which they matter."""
+    """Images that the engine itself needs, most important first."""
     helpers = helper_images(settings, environ, k3d_version)
     wanted = [k3s_image(settings), helpers["tools"]]
     if settings.registries.push or settings.registries.caches:
@@ -134,22 +134,22 @@ def host_images(settings: Settings, environ: Mapping[str, str], k3d_version: str
 
 
 def context_name(cluster: str) -> str:
-    """A cluster's context, as k3d names it."""
+    """A cluster's context, as named by k3d."""
     return f"k3d-{cluster}"
 
 
 def wanted_builds(settings: Settings) -> list[Build]:
-    """The builds that are enabled."""
+    """The enabled builds."""
     return [build for build in settings.builds if build.enabled]
 
 
 def on_push_registry(build: Build) -> bool:
-    """Whether a build's image goes to the push registry: it names no other one."""
+    """Whether a build's image goes to the push registry: its name has no other registry."""
     return not registry_of(build.repository)
 
 
 def repository(settings: Settings, build: Build) -> str:
-    """A build's image without a tag, as nodes know it: the push registry by its container, never a port of the host."""
+    """A build's image without a tag, for nodes: with the push registry's container name, never a port of the host."""
     if on_push_registry(build):
         return f"{push_container(settings)}:5000/{build.repository}"
     return build.repository
@@ -157,13 +157,13 @@ def repository(settings: Settings, build: Build) -> str:
 
 PARTS = ("prepull", "registry", "build", "cluster", "namespaces", "secrets", "manifests", "helm", "health", "steps")
 NEEDS_CLUSTER = frozenset({"namespaces", "secrets", "manifests", "helm", "health", "steps"})
-"""Parts that work in a cluster that is there, and never make one."""
+"""Parts that need an existing cluster, and never create one."""
 
 DOWNLOAD, PULL, HELM, BUILD, OWN = "download", "pull ahead", "helm", "build", "own steps"
-"""Kinds of work with a bound of their own: images for the host, and for nodes, `pool.downloads` each; releases; builds;
+"""Kinds of work with bounds of their own: images for the host, and for nodes, `pool.downloads` each; releases; builds;
 the user's own commands.
 
-Charts are small, and much waits for them: they have none.
+Charts are small, and much depends on them: they have no bound.
 """
 
 CREATE_CLUSTER, START_CLUSTER = "cluster: create", "cluster: start"
@@ -178,17 +178,17 @@ LEAVE_OUT = "secrets: leave out "
 BASE_LEFT_OUT = "manifests: base resources that are left out"
 NAMESPACES_LEFT = "namespaces: left as they are"
 LEFT_OUT = (LEAVE_OUT, BASE_LEFT_OUT, NAMESPACES_LEFT)
-"""How the names of steps begin that only tell what is left out on purpose."""
+"""Prefixes of the names of steps that only report what is skipped on purpose."""
 
 SYSTEM = "the system"
-"""What the steps about images call those of kube-system."""
+"""The name for kube-system in steps about images."""
 FIND_IMAGES, FETCH_IMAGES = "registry: find images of ", "registry: fetch images of "
 PULL_AHEAD = "registry: pull into server-0 images of "
-"""Before `SYSTEM`, or what `release_name` gives."""
+"""Followed by `SYSTEM`, or the result of `release_name`."""
 
 
 def pull_name(image: str) -> str:
-    """The step that pulls an image of the host."""
+    """The step that pulls an image on the host."""
     return f"prepull: {image}"
 
 
@@ -198,7 +198,7 @@ def build_name(build: Build) -> str:
 
 
 def push_name(build: Build) -> str:
-    """The step after which nodes can pull the image of a build: what uses the image needs it."""
+    """The step after which nodes can pull the image of a build."""
     return f"build: push {build.name}"
 
 
@@ -218,22 +218,22 @@ def ready_name(release: Release) -> str:
 
 
 def manifests_name(needs: Sequence[str]) -> str:
-    """The step that applies those of the user's own manifests that need these releases."""
+    """The step that applies the user's own manifests that need these releases."""
     return f"manifests: yours after {', '.join(needs)}" if needs else "manifests: yours"
 
 
 def own_name(step: OwnStep) -> str:
-    """The step of a command of the user's own."""
+    """The step of a user's own command."""
     return f"steps: {step.name}"
 
 
 def done_name(release: Release) -> str:
-    """The step after which what needs a release may begin."""
+    """The step after which dependents of a release may start."""
     return ready_name(release) if release.wait else install_name(release)
 
 
 def release_name(release: Release) -> str:
-    """A release in names of steps: with its namespace where that is not its own name."""
+    """A release in names of steps: with its namespace if that differs from its name."""
     return release.name if release.namespace == release.name else f"{release.name} in {release.namespace}"
 
 

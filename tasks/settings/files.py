@@ -1,8 +1,8 @@
-"""Files of settings: read as strictly as manifests are, bounded, and with the line of each name.
+"""Settings files: parsed as strictly as manifests, with limits, and with the line of each name.
 
-invoke.yaml has invoke's own keys at the top, the settings below `openframe`. invoke reads the same file: it takes
-`timeouts` and `tasks` at the top for its own, lets every INVOKE_… variable override keys that exist, and shows a
-traceback where a file or a variable is not as it likes (seen with invoke 3.0.3). One name of ours keeps the two apart.
+invoke.yaml has invoke's own keys at the top level, the settings below `openframe`. invoke reads the same file: it uses
+`timeouts` and `tasks` at the top level itself, lets every INVOKE_… variable override existing keys, and shows a
+traceback for an unsuitable file or variable (seen with invoke 3.0.3). One name of ours separates the two.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from tasks.core.yaml import events, scalar
 from tasks.settings.origin import FILE, Layer, Origin, Path, Problem, nearest, quoted, refusal
 
 MOST_BYTES, MOST_DEPTH, MOST_VALUES = 1_000_000, 60, 50_000
-"""Far above any settings that a person writes. An alias counts as often as what it stands for."""
+"""Far above any hand-written settings. An alias counts as often as its target."""
 
 _LETTERS = frozenset("yYnN")
 _TAGS = frozenset({None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
-"""With others PyYAML makes values that JSON cannot hold, or fails on an odd one with an error of its own."""
+"""With other tags PyYAML creates values that JSON cannot represent, or raises errors of its own."""
 
 NAME = "invoke.yaml"
 OURS, PROFILE = "openframe", "profile"
 INVOKES = frozenset({"debug", "run", "runners", "sudo", "tasks", "timeouts"})
-"""The top of invoke's own configuration (docs: invoke, default configuration values)."""
+"""The top level of invoke's own configuration (docs: invoke, default configuration values)."""
 _OTHERS = ("invoke.yml", "invoke.json", "invoke.py")
 _TOP = f"it must be a mapping: {OURS}, {PROFILE}, and invoke's own names"
 _PREFIX = f"INVOKE_{OURS.upper()}_"
@@ -38,23 +38,23 @@ Report = Callable[[Problem], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """The one document of a file, and the line of each name in it."""
+    """The only document of a file, and the line of each name in it."""
 
     data: Any
     lines: dict[Path, int]
 
 
 def read(path: File, shown: str, meaning: str) -> Read:
-    """Read a file; an empty one holds None. Raises `BadInput` that names the file, and where it can the line."""
+    """Read a file; None for an empty one. Raises `BadInput` with the file, and the line if possible."""
     if path.exists() and not path.is_file():
-        raise BadInput(f"{shown} is no file", why=f"it is {meaning}", fix="correct the path")
+        raise BadInput(f"{shown} is not a file", why=f"it is {meaning}", fix="correct the path")
     return parsed(read_text(path, meaning), shown)
 
 
 def parsed(text: str, source: str) -> Read:
-    """A text's only document. Raises `BadInput` for what is too large, nested too deeply, or no YAML.
+    """A text's only document. Raises `BadInput` if it is too large, nested too deeply, or invalid YAML.
 
-    Logins in it are concealed before anything can be said of it.
+    Logins in it are concealed before it can appear in a message.
     """
     scan = _Scan(source)
     conceal_logins(text[:MOST_BYTES])
@@ -69,22 +69,22 @@ def parsed(text: str, source: str) -> Read:
         _bounded(each.value, scan)
     if len(found) > 1:
         raise BadInput(
-            f"{source} holds {len(found)} documents",
-            why="settings are one document: the others would be passed over",
-            fix="put all into one document, and take out the lines with ---",
+            f"{source} contains {len(found)} documents",
+            why="settings are one document: the others would be ignored",
+            fix="put everything into one document, and remove the lines with ---",
         )
     return Read(data=found[0].value if found else None, lines=scan.lines)
 
 
 def _plain(text: str) -> Any:  # noqa: ANN401 - a JSON value
-    """As kubectl reads it, but for y and n: in settings they are names more often than flags."""
+    """As kubectl reads it, except y and n: in settings they are usually names, not booleans."""
     return text if text in _LETTERS else scalar(text)
 
 
 def _bounded(value: Any, scan: _Scan) -> None:  # noqa: ANN401 - any JSON value
-    """What the parser's events do not show: JSON's depth, and numbers that no program of ours can take.
+    """Checks what the parser's events do not show: JSON's depth, and numbers that are too large.
 
-    Logins that an escape or a line's end had hidden in the text are concealed.
+    Conceals logins that were hidden in the text by an escape or a line break.
     """
     waiting = [(value, 0)]
     while waiting:
@@ -92,7 +92,7 @@ def _bounded(value: Any, scan: _Scan) -> None:  # noqa: ANN401 - any JSON value
         if depth > MOST_DEPTH:
             raise scan.refused(f"it is nested more than {MOST_DEPTH} deep")
         if isinstance(each, int) and abs(each) >= 2**64:
-            raise scan.refused("it holds a whole number of more than 64 bits", fix="put it in quotes, or correct it")
+            raise scan.refused("it contains a whole number of more than 64 bits", fix="put it in quotes, or correct it")
         if isinstance(each, str) and "://" in each:
             conceal_logins(each)
         inner = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
@@ -101,21 +101,21 @@ def _bounded(value: Any, scan: _Scan) -> None:  # noqa: ANN401 - any JSON value
 
 @dataclass
 class _Level:
-    """One mapping or sequence that is open."""
+    """One open mapping or sequence."""
 
     path: Path
     mapping: bool
     anchor: str | None
     begun: int
-    """How many values had been counted before it."""
+    """The number of values counted before it."""
     name: str | None = None
-    """In a mapping: the name whose value comes next; None where a name comes next."""
+    """In a mapping: the name of the next value; None if a name comes next."""
     number: int = 0
 
 
 @dataclass
 class _Scan:
-    """A look at the parser's events, before anything is built: neither depth nor aliases can exhaust the machine."""
+    """Checks the parser's events before anything is built: neither depth nor aliases can exhaust the machine."""
 
     source: str
     lines: dict[Path, int] = field(default_factory=dict)
@@ -142,7 +142,7 @@ class _Scan:
                 self._close()
             elif isinstance(event, yaml.AliasEvent):
                 if event.anchor in {level.anchor for level in self._levels}:
-                    raise self.refused(f"*{event.anchor} stands inside of what it stands for", line, fix="write it out")
+                    raise self.refused(f"*{event.anchor} refers to a value that contains it", line, fix="write it out")
                 self._alias(str(event.anchor), line)
             elif isinstance(event, yaml.ScalarEvent):
                 self._scalar(event, line)
@@ -186,7 +186,7 @@ class _Scan:
             level.name, level.number = None, level.number + 1
 
     def _path(self) -> Path:
-        """Where the value that comes next stands."""
+        """The path of the next value."""
         if not self._levels:
             return ()
         level = self._levels[-1]
@@ -195,7 +195,7 @@ class _Scan:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What of invoke.yaml is ours."""
+    """The project's part of invoke.yaml."""
 
     layer: Layer
     profile: tuple[str, Origin] | None
@@ -204,13 +204,13 @@ class Found:
 def look(root: File, ours: Collection[str], report: Report) -> Found:
     """Read the file, if there is one; `ours`: names of settings.
 
-    Raises `BadInput` where it cannot be read at all; every other fault is told.
+    Raises `BadInput` if it cannot be read at all; every other fault is reported.
     """
     path, origin = root / NAME, Origin(layer=FILE, name=NAME)
     if not path.exists():
         for other in _OTHERS:
             if (root / other).exists():
-                why = f"settings are read from {NAME} alone"
+                why = f"settings are read only from {NAME}"
                 raise BadInput(f"there is {other}, but no {NAME}", why=why, fix=f"rename it to {NAME}")
         return Found(layer=Layer(data=None, origin=origin), profile=None)
     found = read(path, NAME, "the configuration of the project")
@@ -229,7 +229,7 @@ def look(root: File, ours: Collection[str], report: Report) -> Found:
 
 
 def _profile(top: Layer, ours: Any, report: Report) -> tuple[str, Origin] | None:  # noqa: ANN401 - any JSON value
-    """`profile` at the top, or with the other settings; it is taken out of these: the choice is a layer of its own."""
+    """`profile` at the top level, or among the settings; removed from them, since it is a layer of its own."""
     given: list[tuple[Any, Path]] = [(top.data[PROFILE], (PROFILE,))] if top.data.get(PROFILE) is not None else []
     if isinstance(ours, dict) and ours.pop(PROFILE, None) is not None:
         given.append((top.data[OURS][PROFILE], (OURS, PROFILE)))
@@ -239,8 +239,8 @@ def _profile(top: Layer, ours: Any, report: Report) -> tuple[str, Origin] | None
             report(Problem(origin=top.at(path), what=f"profile is {quoted((), value)}", why=why))
             return None
     if len({value for value, _ in given}) > 1:
-        why = f"it stands at the top and below {OURS}, and they differ"
-        report(Problem(origin=top.at(given[1][1]), what="profile is set twice", why=why, fix="take one out"))
+        why = f"it is at the top level and below {OURS}, with different values"
+        report(Problem(origin=top.at(given[1][1]), what="profile is set twice", why=why, fix="remove one"))
     return (str(given[0][0]), top.at(given[0][1])) if given else None
 
 
@@ -248,9 +248,9 @@ def _check(name: str, value: Any, top: Layer, ours: Collection[str], report: Rep
     own = isinstance(value, dict) and set(value) - {"command"}
     if name in (OURS, PROFILE) or (name in INVOKES and not (name == "timeouts" and own)):
         return
-    what = f"'{name[:80]}' stands at the top"
+    what = f"'{name[:80]}' is at the top level"
     if name in ours:
-        why = f"the top belongs to invoke itself (it has a `timeouts` too); settings stand below {OURS}"
+        why = f"the top level belongs to invoke itself (it has a `timeouts`, too); settings are below {OURS}"
         report(Problem(origin=top.at((name,)), what=what, why=why, fix=f"move it below `{OURS}:`"))
         return
     why = f"it is none of {', '.join(sorted({OURS, PROFILE, *INVOKES}))}"
@@ -281,7 +281,7 @@ def check_invoke_yaml(root: File, environ: Mapping[str, str] | None = None) -> N
 
 
 def refuse_variables(environ: Mapping[str, str]) -> None:
-    """Variables that invoke takes for settings: they would be lost, or end it. Raises `BadInput`."""
+    """Variables that invoke reads as settings: they would be lost, or crash it. Raises `BadInput`."""
     given = sorted(name for name in environ if name.startswith(_PREFIX))
     if given:
         raise BadInput(
@@ -292,29 +292,29 @@ def refuse_variables(environ: Mapping[str, str]) -> None:
 
 
 def _rehearse(root: File) -> None:
-    """Let invoke read what it will read, and tell its exception as an error."""
+    """Let invoke read the same sources, and turn its exception into an error."""
     from invoke.config import Config
 
     try:
         config = Config(project_location=root)
         config.load_project()
         config.load_shell_env()
-    except Exception as error:  # noqa: BLE001 - invoke lets whatever it meets through: of YAML, of casting, of merging
+    except Exception as error:  # noqa: BLE001 - invoke passes on errors of YAML, casting and merging
         why, fix = _reason(error)
-        what = f"invoke cannot use {NAME}, or a variable whose name begins with INVOKE_"
+        what = f"invoke cannot use {NAME}, or a variable whose name starts with INVOKE_"
         raise BadInput(what, why=why, fix=fix) from None
 
 
 def _reason(error: Exception) -> tuple[str, str]:
-    """Why, and what to do."""
+    """The reason and the fix."""
     from invoke.exceptions import AmbiguousEnvVar, UncastableEnvVar
 
     text = (str(error).strip().splitlines() or [""])[0]
     if isinstance(error, AmbiguousEnvVar):
-        why = f"invoke makes a variable's name of every name in the file, and two of them give {text.split()[-1]}"
+        why = f"invoke derives a variable's name from every name in the file, and two of them give {text.split()[-1]}"
         return why, "put one of them into a profile: invoke does not read those"
     if isinstance(error, TypeError):
-        return "to invoke a name in it is no text", "put names such as on, yes and 1 in quotes"
+        return "invoke reads a name in it as another type than string", "put names such as on, yes and 1 in quotes"
     if isinstance(error, UncastableEnvVar):
         return "such a variable would set a list", "`env | grep ^INVOKE_` shows them: unset it"
     if isinstance(error, UnicodeDecodeError):

@@ -1,8 +1,8 @@
-"""`cluster.args` as k3s reads it: one spelling of each argument, its value, and the nodes that it goes to.
+"""`cluster.args` parsed like k3s: one spelling of each argument, its value, and its nodes.
 
-Arguments may be written with or without dashes, with `=`, a blank or the next text before their value, repeated, and
-with k3d's node filters. What follows from them (ranges of addresses, the cluster's domain) is here too, and the flags
-of k3s itself: whoever gives another one ends its node.
+Arguments may be written with or without dashes, with `=`, a blank or a new item before the value, repeated, and
+with k3d's node filters. Values derived from them (address ranges, the cluster's domain) are here, too, and the flags
+of k3s itself: an unknown one makes the node exit.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ COMPONENTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "kubelet": ("kubelet-arg", EVERYWHERE),
     "kube_proxy": ("kube-proxy-arg", EVERYWHERE),
 }
-"""By the part of `cluster.args`: the argument of k3s that hands a component's own on, and the nodes that have it."""
+"""By the part of `cluster.args`: the argument of k3s that passes on a component's own, and the nodes that have it."""
 POD_RANGE, SERVICE_RANGE, DOMAIN = "10.42.0.0/16", "10.43.0.0/16", "cluster.local"
 """k3s's defaults of `cluster-cidr`, `service-cidr` and `cluster-domain` (docs: k3s server, networking)."""
 NODE_PREFIX = {4: 24, 6: 64}
 """Kubernetes' default size of a node's part of the pods' range (kube-controller-manager: node-cidr-mask-size)."""
 NO_CGROUP_V1, FAIL_CGROUP_V1 = 35, "fail-cgroupv1"
-"""From Kubernetes 1.35 on the kubelet refuses cgroup v1 unless this argument is false (KEP-5573). The argument is known
+"""From Kubernetes 1.35 on the kubelet rejects cgroup v1 unless this argument is false (KEP-5573). The argument is known
 from 1.31 on (KEP-4569)."""
 _CONFIG = "/etc/rancher/k3s/config.yaml"
 _OF_ONE_NODE = frozenset({"config", "node-name", "server"})
-"""Known to agents too, but no value fits servers and agents alike: without a filter they go to servers."""
+"""Also known to agents, but no value fits servers and agents alike: without a filter they go to servers."""
 _RANGES = frozenset({"cluster-cidr", "service-cidr"})
 _QUOTED = re.compile(r"""(["'])(.*)\1""", re.DOTALL)
 _SEVERAL = re.compile(r"\s--?[a-zA-Z]")
@@ -62,7 +62,7 @@ _SERVER = """
     servicelb-namespace supervisor-metrics? supervisor-port# system-default-registry tls-san tls-san-security?
     write-kubeconfig write-kubeconfig-group write-kubeconfig-mode
 """
-"""Flags of servers (k3s 1.33: `pkg/cli/cmds/server.go`). A sign tells what one takes: `#` a whole number, `?` nothing;
+"""Flags of servers (k3s 1.33: `pkg/cli/cmds/server.go`). A suffix shows the value: `#` a whole number, `?` none;
 others take any text."""
 _BOTH = """
     airgap-extra-registry alsologtostderr? cluster-secret config container-runtime-endpoint data-dir debug?
@@ -73,7 +73,7 @@ _BOTH = """
     protect-kernel-defaults? resolv-conf rootless? selinux? server snapshotter token token-file v vmodule vpn-auth
     vpn-auth-file with-node-id?
 """
-"""Those of agents too (k3s 1.33: `pkg/cli/cmds/agent.go`)."""
+"""Flags of agents, too (k3s 1.33: `pkg/cli/cmds/agent.go`)."""
 SHORT = {
     "c": "config",
     "d": "data-dir",
@@ -91,11 +91,11 @@ class Argument:
     """One argument of k3s or of a component."""
 
     name: str
-    """Without dashes; the long name where it has two."""
+    """Without dashes; the long name if there are two."""
     value: str | None
-    """None: it was given without one."""
+    """None: without a value."""
     filters: tuple[str, ...] = ()
-    """k3d's node filters; empty: as is usual for it."""
+    """k3d's node filters; empty: the default nodes."""
 
     @property
     def text(self) -> str:
@@ -104,7 +104,7 @@ class Argument:
 
 
 def parsed(part: str, texts: Sequence[str]) -> Iterator[Argument]:
-    """The arguments of one part of `cluster.args`. A value may stand in the next text, as on a command line."""
+    """The arguments of one part of `cluster.args`. A value may be the next item, as on a command line."""
     known = flags("server") if part == "k3s" else {}
     rest = list(texts)
     while rest:
@@ -117,19 +117,19 @@ def parsed(part: str, texts: Sequence[str]) -> Iterator[Argument]:
         if value is None and rest and _takes_next(text, known.get(name), rest[0]):
             value, more = split(rest.pop(0))
             filters = filters or more
-        if value is not None and (quoted := _QUOTED.fullmatch(value)):  # as a shell would have taken them off
+        if value is not None and (quoted := _QUOTED.fullmatch(value)):  # as a shell would remove them
             value = quoted[2]
         yield Argument(name=name, value=value, filters=filters)
 
 
 def flags(role: str) -> dict[str, str]:
-    """Names, each with its sign, of `k3s server` or `k3s agent`."""
+    """Names of `k3s server` or `k3s agent` flags, each with its suffix."""
     words = f"{_BOTH} {_SERVER if role == 'server' else ''}".split()
     return {word.rstrip("#?"): word[-1] if word[-1] in "#?" else "" for word in words}
 
 
 def _takes_next(text: str, sign: str | None, following: str) -> bool:
-    """Whether a flag's value is the next text; `sign`: what a known flag takes, `?` nothing."""
+    """Whether a flag's value is the next item; `sign`: the suffix of a known flag, `?` none."""
     if following.startswith("-"):
         return False
     return text.startswith("-") if sign is None else sign != "?"
@@ -141,14 +141,14 @@ def _all(part: str, texts: tuple[str, ...]) -> tuple[Argument, ...]:
 
 
 def arguments_of(cluster: Cluster, part: str) -> tuple[Argument, ...]:
-    """Those of `k3s`, or of a component: also what k3s's own `kubelet-arg=…` and the like hand on."""
+    """The arguments of `k3s`, or of a component: includes those in k3s's own `kubelet-arg=…` and the like."""
     if part == "k3s":
         return _all("k3s", cluster.args.k3s)
     return (*handed_on(cluster, part), *_all(part, getattr(cluster.args, part)))
 
 
 def handed_on(cluster: Cluster, part: str) -> Iterator[Argument]:
-    """Arguments of a component that stand in `cluster.args.k3s`."""
+    """Arguments of a component within `cluster.args.k3s`."""
     for each in arguments_of(cluster, "k3s"):
         if each.name == COMPONENTS[part][0] and each.value:
             yield from (
@@ -157,16 +157,16 @@ def handed_on(cluster: Cluster, part: str) -> Iterator[Argument]:
 
 
 def _in_force(cluster: Cluster, part: str) -> Iterator[Argument]:
-    """With those of a configuration file, which k3s reads before its arguments."""
+    """Including those of a configuration file, which k3s reads before its arguments."""
     if part == "k3s":
         yield from _of_file(cluster)
     yield from arguments_of(cluster, part)
 
 
 def _of_file(cluster: Cluster) -> Iterator[Argument]:
-    """Arguments in k3s's configuration file, where that is a file of this machine which is mounted into nodes.
+    """Arguments in k3s's configuration file, if that is a file of this machine mounted into nodes.
 
-    One that cannot be read here is k3s's to complain of (k3s: `pkg/configfilearg`; docs: configuration file).
+    An unreadable one is left for k3s to report (k3s: `pkg/configfilearg`; docs: configuration file).
     """
     from tasks.core import yaml
 
@@ -188,19 +188,19 @@ def _of_file(cluster: Cluster) -> Iterator[Argument]:
 
 
 def value_of(cluster: Cluster, part: str, name: str) -> str | None:
-    """An argument's value, the last one if it is repeated; None: it is not given, "" for one without a value."""
+    """An argument's value, the last one if it is repeated; None: not given, "" without a value."""
     given = [each.value or "" for each in _in_force(cluster, part) if each.name == name]
     return given[-1] if given else None
 
 
 def values_of(cluster: Cluster, name: str) -> tuple[str, ...]:
-    """All values of an argument of k3s that is a list: repeated, or with commas between them (dual-stack ranges)."""
+    """All values of a list argument of k3s: repeated, or separated by commas (dual-stack ranges)."""
     given = (each.value or "" for each in _in_force(cluster, "k3s") if each.name == name)
     return tuple(part.strip() for text in given for part in text.split(",") if part.strip())
 
 
 def allows_cgroup_v1(cluster: Cluster) -> bool | None:
-    """Whether kubelets are configured to run on cgroup v1, or not to; None: nothing is said of it."""
+    """Whether kubelets are configured to run on cgroup v1, or not to; None: not configured."""
     given = value_of(cluster, "kubelet", FAIL_CGROUP_V1)
     if given is not None:
         return given.lower() in ("false", "f", "0")
@@ -219,7 +219,7 @@ def service_ranges(cluster: Cluster) -> tuple[str, ...]:
 
 
 def node_prefix(cluster: Cluster, version: int) -> int:
-    """How long the prefix of a node's part of the pods' range is, for IPv4 or IPv6."""
+    """The prefix length of a node's part of the pods' range, for IPv4 or IPv6."""
     names = ("node-cidr-mask-size", f"node-cidr-mask-size-ipv{version}")
     given = [value_of(cluster, "controller_manager", name) for name in names]
     sizes = [int(text) for text in given if text is not None and text.isdigit()]
@@ -227,9 +227,9 @@ def node_prefix(cluster: Cluster, version: int) -> int:
 
 
 def dns_addresses(cluster: Cluster) -> tuple[str, ...]:
-    """Addresses of the cluster's DNS service: as given, else the tenth of each range of Services, as k3s does it.
+    """Addresses of the cluster's DNS service: configured, else the tenth of each range of Services, as in k3s.
 
-    Raises ValueError for a range that is none, or has no tenth address.
+    Raises ValueError for an invalid range, or one without a tenth address.
     """
     given = values_of(cluster, "cluster-dns")
     try:
@@ -244,14 +244,14 @@ def domain(cluster: Cluster) -> str:
 
 
 def disabled(cluster: Cluster) -> frozenset[str]:
-    """Components of k3s that are not to be started."""
+    """Disabled components of k3s."""
     return frozenset(values_of(cluster, "disable"))
 
 
 def where(part: str, argument: Argument) -> tuple[str, ...]:
-    """The node filters with which an argument goes to k3d: never to an agent what ends it.
+    """The node filters of an argument for k3d: agents never get one that makes them exit.
 
-    Agents get what both know; what nobody knows goes to servers. Empty: a server's argument was given to agents alone.
+    Agents get arguments that both know; unknown ones go to servers. Empty: a server-only argument was given to agents.
     """
     name = argument.name if part == "k3s" else COMPONENTS[part][0]
     both, server = flags("agent"), flags("server")
@@ -264,16 +264,16 @@ def where(part: str, argument: Argument) -> tuple[str, ...]:
 
 
 def faults(part: str, texts: Sequence[str]) -> Iterator[str]:
-    """What k3s would end of, without a value that may be secret."""
+    """Faults that make k3s exit, without values that may be secret."""
     for each in parsed(part, texts):
         if not where(part, each):
-            yield f"gives {each.name} to agents alone: {';'.join(each.filters)}"
+            yield f"gives {each.name} to agents only: {';'.join(each.filters)}"
         elif part == "k3s" and each.value is None and flags("server").get(each.name, "?") != "?":
             yield f"gives {each.name} no value"
         elif _SEVERAL.search(each.value or ""):
-            yield f"has more than one argument in the text that begins with {each.name}: each is a text of its own"
+            yield f"has more than one argument in the item that starts with {each.name}: each is an item of its own"
         elif part == "k3s" and each.name in _RANGES:
-            yield from (f"gives {each.name} {text}, which is no network" for text in _no_networks(each.value or ""))
+            yield from (f"gives {each.name} {text}, which is not a network" for text in _no_networks(each.value or ""))
 
 
 def _no_networks(value: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Layers over each other: what merges, what is replaced, which layer each value is from, and all values as rows."""
+"""Merging of layers: what merges, what is replaced, the origin of each value, and all values as rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One value and what has set it."""
+    """One value and its origin."""
 
     value: Any
     origin: Origin
@@ -42,7 +42,7 @@ Node = Leaf | dict[str, Any] | list[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Merging:
-    """One layer on its way over those below. What cannot be merged is told, and left as it was."""
+    """Merges one layer over the lower ones. What cannot be merged is reported, and left unchanged."""
 
     layer: Layer
     root: Shape
@@ -56,7 +56,7 @@ class Merging:
         if shape.kind is Kind.LEAF or (value is None and shape.nullable):
             return Leaf(value, self.layer.at(path))
         if value is None:
-            return lower  # a name with nothing behind it, all below it commented out
+            return lower  # a name without a value, such as with everything below it commented out
         if shape.kind is Kind.ITEMS and isinstance(value, list | tuple):
             return self._list(value, shape, path)
         if not isinstance(value, dict):
@@ -104,7 +104,7 @@ class Merging:
             if len(found) > 1:
                 full = " or ".join(f"{text_at(items[each], 'namespace')}/{name}" for each in found)
                 self._report(
-                    place, f"'{dotted(place)}' are {len(found)} at once", "they share the name", f"write {full}"
+                    place, f"'{dotted(place)}' are {len(found)} entries", "they share the name", f"write {full}"
                 )
             elif change is None and found:
                 del items[found[0]]
@@ -148,7 +148,7 @@ class Merging:
             return
         meant = nearest(path[-1], names)
         fix = f"did you mean {dotted((*path[:-1], meant))}?" if meant else ""
-        why = f"null takes one out; there are {', '.join(names)}" if names else "null takes one out, and there is none"
+        why = f"null removes one; there are {', '.join(names)}" if names else "null removes one, and there is none"
         self._report(path, f"there is no '{dotted(path)}'", why, fix)
 
     def _unknown(self, path: Path, shape: Shape) -> None:
@@ -161,7 +161,7 @@ class Merging:
 
 
 def positions(items: list[Node], name: str, key: str) -> list[int]:
-    """Where parts of that name are: by the name, else by `namespace/name`, else by the number."""
+    """Positions of list items with that name: by the name, else by `namespace/name`, else by the number."""
     found = [number for number, each in enumerate(items) if text_at(each, key) == name]
     if not found and "/" in name:
         space, _, own = name.partition("/")
@@ -172,7 +172,7 @@ def positions(items: list[Node], name: str, key: str) -> list[int]:
 
 
 def _identity(name: str, shape: Shape) -> dict[str, str]:
-    """What the name of a new part says of it."""
+    """Fields of a new item that follow from its name."""
     assert shape.model is not None
     space, slash, own = name.partition("/")
     if slash and "namespace" in fields(shape.model):
@@ -181,7 +181,7 @@ def _identity(name: str, shape: Shape) -> dict[str, str]:
 
 
 def plain(node: Node) -> Any:  # noqa: ANN401 - any JSON value
-    """The values alone."""
+    """Only the values."""
     if isinstance(node, Leaf):
         return node.value
     if isinstance(node, dict):
@@ -199,7 +199,7 @@ def leaves(node: Node) -> Iterator[Leaf]:
 
 
 def origin_at(node: Node, path: Sequence[str | int]) -> Origin:
-    """What has set the value there, or, if nothing has, what is around it."""
+    """The origin of the value there, or, if it is unset, of its surroundings."""
     here: Node = node
     for name in path:
         inner = child(here, name)
@@ -213,7 +213,7 @@ def origin_at(node: Node, path: Sequence[str | int]) -> Origin:
 
 
 def set_by(node: Node, path: Sequence[str | int]) -> Origin:
-    """What has set exactly this value; the default, where a part that a layer has made leaves it out."""
+    """The origin of exactly this value; the default, if an item of a layer omits it."""
     here: Node | None = node
     for name in path:
         if isinstance(here, Leaf):
@@ -223,7 +223,7 @@ def set_by(node: Node, path: Sequence[str | int]) -> Origin:
 
 
 def named(node: Node, path: Sequence[str | int], root: Shape) -> Path:
-    """The path with parts of lists by their names, where they have one that is theirs alone."""
+    """The path with list items by name, if that is unique."""
     shape, here, found = root, node, list[str]()
     for name in path:
         text = str(name)
@@ -238,7 +238,7 @@ def named(node: Node, path: Sequence[str | int], root: Shape) -> Path:
 
 
 def child(node: Node, name: str | int) -> Node | None:
-    """What is there under a name or a number; None if nothing is."""
+    """The node under a name or a number; None if there is none."""
     if isinstance(node, dict):
         return node.get(str(name))
     if isinstance(node, list) and isinstance(name, int) and name < len(node):
@@ -248,7 +248,7 @@ def child(node: Node, name: str | int) -> Node | None:
 
 
 def text_at(node: Node, name: str) -> str:
-    """The text that a part has under a name; empty if it has none."""
+    """The string under a name; empty if there is none."""
     leaf = node.get(name) if isinstance(node, dict) else None
     return leaf.value if isinstance(leaf, Leaf) and isinstance(leaf.value, str) else ""
 
@@ -262,7 +262,7 @@ class Row(NamedTuple):
 
 
 def rows(resolved: Resolved, only: str = "") -> Iterator[Row]:
-    """Every value whose path begins with `only`, in the tree's order; what may be secret is masked."""
+    """Every value whose path starts with `only`, in the tree's order; possible secrets are masked."""
     for path, value in _values(resolved.settings, ()):
         names = named(resolved.merged, path, place_of(type(resolved.settings)))
         shown = dotted(names)
@@ -271,7 +271,7 @@ def rows(resolved: Resolved, only: str = "") -> Iterator[Row]:
 
 
 def as_rows(resolved: Resolved, only: str) -> list[list[str]]:
-    """Path, value and what has set it, for a table."""
+    """Path, value and origin, for a table."""
     return [[row.path, as_text(row.value), row.origin.short] for row in rows(resolved, only)]
 
 
@@ -302,7 +302,7 @@ def _below(value: dict[str, Any], path: tuple[str | int, ...]) -> Iterator[tuple
     if not value:
         yield path, {}
     for name, each in value.items():
-        if isinstance(each, Tree):  # the source of a secret: only what is given
+        if isinstance(each, Tree):  # the source of a secret: only the given field
             given = each.model_dump(mode="json", exclude_none=True)
             yield from (((*path, name, key), inner) for key, inner in given.items())
         elif isinstance(each, dict) and each:

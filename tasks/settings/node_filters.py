@@ -1,7 +1,7 @@
-r"""k3d's node filters: `VALUE@FILTER;FILTER` says which nodes a value is for (k3d: `pkg/util/filter.go`).
+r"""k3d's node filters: `VALUE@FILTER;FILTER` selects the nodes for a value (k3d: `pkg/util/filter.go`).
 
-k3d's command line takes the first `@` for the beginning of the filters, and wants those of the value as `\@`. Here the
-filters are what follows the last `@`, if it is filters: an address with a login needs no backslash. `\@` still works.
+k3d's command line reads the first `@` as the start of the filters, and needs `\@` for those of the value. Here the
+filters follow the last `@`, if they are valid filters: an address with a login needs no backslash. `\@` still works.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _ROLES = ("server", "servers", "agent", "agents", "loadbalancer", "all")
 
 
 class Filtered(NamedTuple):
-    """A value, and the nodes that it is for; no filters: it names none."""
+    """A value, and its nodes; no filters: none given."""
 
     value: str
     filters: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        """As it is written, without backslashes."""
+        """As written, without backslashes."""
         return f"{self.value}@{';'.join(self.filters)}" if self.filters else self.value
 
 
@@ -41,9 +41,9 @@ def split(text: str) -> Filtered:
 
 
 def fault(text: str, suffixes: Sequence[str] = ()) -> str:
-    """What is wrong with the node filters of a text, repeating nothing else of it; empty if all is well.
+    """What is wrong with the node filters of a text, without repeating other parts of it; empty if they are valid.
 
-    `suffixes`: those that its setting allows, such as `direct` of a port.
+    `suffixes`: those that its setting allows, such as `direct` for a port.
     """
     head, at, tail = text.rpartition("@")
     for each in split(text).filters:
@@ -56,9 +56,9 @@ def fault(text: str, suffixes: Sequence[str] = ()) -> str:
 
 
 def nodes(filters: Sequence[str], counts: Mapping[str, int]) -> set[tuple[str, int]]:
-    """The nodes that filters mean, each by role and number; `counts`: how many there are of each role.
+    """The nodes that match filters, each by role and number; `counts`: the number of nodes of each role.
 
-    Raises ValueError for a node that is not there.
+    Raises ValueError for a node that does not exist.
     """
     found: set[tuple[str, int]] = set()
     for text in filters:
@@ -99,7 +99,7 @@ def _is_filter(text: str) -> bool:
 
 
 def _meant(text: str) -> bool:
-    """Whether a node filter was meant: a role without its nodes, or with a slip in its name."""
+    """Whether a node filter was intended: a role without its nodes, or with a typo in its name."""
     from difflib import get_close_matches
 
     role, _, rest = text.partition(":")

@@ -1,4 +1,4 @@
-"""Where a value came from, in the words of tables and of errors."""
+"""The origin of a value, for tables and errors."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from tasks.settings.schema import Settings
 
 DEFAULT, FILE, PROFILE, ENVIRONMENT, OPTION = "default", "file", "profile", "environment", "option"
-"""The layers, each over the one before."""
+"""The layers, each overriding the previous one."""
 
 Path = tuple[str, ...]
-"""Names from the root of the tree to a place in it; a part of a list has its number or its name."""
+"""Names from the root of the tree to a place in it; a list item has its number or its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What has set a value."""
+    """The source of a value."""
 
     layer: str
     name: str
@@ -49,16 +49,16 @@ BUILT_IN = Origin(layer=DEFAULT, name="default")
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """Values of one source, as they were written."""
+    """Values of one source, as written."""
 
     data: Any
     origin: Origin
     lines: Mapping[Path, int] = field(default_factory=dict)
     inside: Path = ()
-    """In a file: below which names the data stand."""
+    """In a file: the names below which the data is."""
 
     def at(self, path: Path) -> Origin:
-        """The origin of a place, with the line of its name, or of what it stands in."""
+        """The origin of a place, with the line of its name, or of the surrounding one."""
         whole = (*self.inside, *path)
         for length in range(len(whole), -1, -1):
             if (line := self.lines.get(whole[:length])) is not None:
@@ -67,12 +67,12 @@ class Layer:
 
 
 def dotted(path: Path) -> str:
-    r"""A path as `--set` takes it: a dot inside a name is written `\.`."""
+    r"""A path in the syntax of `--set`: a dot inside a name is written `\.`."""
     return ".".join(name.replace("\\", "\\\\").replace(".", "\\.") for name in path)
 
 
 def parts(text: str) -> Path:
-    r"""What `dotted` wrote. `\.` is a dot inside a name."""
+    r"""The inverse of `dotted`. `\.` is a dot inside a name."""
     found, escaped = [""], False
     for sign in text:
         if escaped or sign not in ".\\":
@@ -92,13 +92,13 @@ _SECRET_NAME = re.compile(
 )
 _PROXY_NAME = re.compile(r"(https?|all|ftp)_proxy", re.IGNORECASE)
 _SENSITIVE = re.compile(r"pass|pwd|secret|token|key|cred|auth|login|cookie|datastore-endpoint", re.IGNORECASE)
-"""Names of variables whose values are not shown; more than names of settings, since anybody chooses them."""
+"""Names of variables whose values are not shown; broader than for settings, since users choose them."""
 _TOKEN = re.compile(r"[A-Za-z0-9+/_=-]{24,}")
 _NAMED = re.compile(r"([^\s=]+)(=|\s+)(.*)", re.DOTALL)
 
 
 def conceal_values(settings: Settings) -> None:
-    """Conceal what is secret by its name: in the nodes' environment and in arguments, logins of proxies there, too; and
+    """Conceal values with secret names: in the nodes' environment and in arguments, also logins of proxies there; and
     in releases' values and arguments of builds.
     """
     given = [split(text).value.partition("=")[::2] for text in settings.cluster.env]
@@ -123,7 +123,7 @@ def conceal_values(settings: Settings) -> None:
 
 
 def conceal_named(value: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Conceal what is secret by its name within a value, unless it may be a word of any text."""
+    """Conceal values with secret names within a value, unless they may be common words."""
     if isinstance(value, Mapping):
         for name, part in value.items():
             if isinstance(part, str) and may_be_secret(str(name)):
@@ -135,14 +135,14 @@ def conceal_named(value: Any) -> None:  # noqa: ANN401 - any JSON value
 
 
 def masked(path: Path, value: Any) -> Any:  # noqa: ANN401 - any JSON value, and the same kind comes back
-    """The value with what may be secret replaced by `***`: values of the nodes' environment, logins in addresses,
-    and texts under a name such as `password`. The tree itself holds only the sources of secrets.
+    """The value with possible secrets replaced by `***`: values of the nodes' environment, logins in addresses,
+    and strings under a name such as `password`. The tree itself contains only the sources of secrets.
     """
     if isinstance(value, dict):
         return {name: masked((*path, name), inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         shown = [masked(path, inner) for inner in value]
-        if path[:2] == ("cluster", "args"):  # a flag's value may be the next text
+        if path[:2] == ("cluster", "args"):  # a flag's value may be the next item
             hide = [False, *(_names_secret(text) and "=" not in str(text) for text in value)]
             shown = [MASK if hidden else text for text, hidden in zip(shown, hide, strict=False)]
         return shown
@@ -161,7 +161,7 @@ def masked(path: Path, value: Any) -> Any:  # noqa: ANN401 - any JSON value, and
 
 
 def shown_option(text: str) -> str:
-    """A `--set path=value` as it may be shown: with `***` for a value in which something may be secret."""
+    """A `--set path=value` for display: with `***` for a value that may contain a secret."""
     from tasks.core import yaml
 
     name, _, value = text.partition("=")
@@ -174,7 +174,7 @@ def shown_option(text: str) -> str:
 
 
 def concealed(name: str, value: str) -> str:
-    """A variable's or an argument's value as it may be shown: no secret by its name, no login, no token."""
+    """A variable's or an argument's value for display: no secret by its name, no login, no token."""
     if _SENSITIVE.search(name) or _TOKEN.fullmatch(value):
         return MASK
     return printable(without_logins(value))
@@ -191,11 +191,11 @@ _PUBLIC = re.compile(
     r"^(imagePull|configMap|automountServiceAccount)|^(secret|key)$|publickey$",
     re.IGNORECASE,
 )
-"""Names that hold such a word and name a place of a secret, or how long it lasts."""
+"""Names with such a word that mean the location of a secret, or its lifetime."""
 
 
 def may_be_secret(name: str, line: str = "") -> bool:
-    """Whether a field's value may be secret by its name, or a line of a text by what it assigns."""
+    """Whether a field's value may be secret by its name, or a line of text by its assignment."""
     if _SECRET_NAME.search(name) and not _PUBLIC.search(name):
         return True
     return bool(line) and _ASSIGNED.search(line) is not None
@@ -205,14 +205,14 @@ _VALUE = re.compile(
     rf"""({_WORDS}["']?[ \t]*[:=][ \t]*|\bBearer )(?!<set )(\\?"[^"\n]*"|'[^'\n]*'|[^\s"'{{}}\[\],]+)""",
     re.IGNORECASE,
 )
-"""What `_ASSIGNED` finds, to the end of the value. `<set to the key …>` is kubectl's for a variable from a Secret."""
+"""`_ASSIGNED` up to the end of the value. kubectl prints `<set to the key …>` for a variable from a Secret."""
 _PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----[^-]*")
 _PARTS = ("pass", "pwd", "token", "credential", "secret", "key", "bearer")
-"""Each line that `_VALUE` may match has one of these: to look for them first takes a tenth of the time."""
+"""Each line that `_VALUE` may match has one of these: checking them first takes a tenth of the time."""
 
 
 def without_assigned(text: str) -> str:
-    """The text with `***` for what its lines assign to names of secrets, and for private keys."""
+    """The text with `***` for assignments to names of secrets, and for private keys."""
     text = _PRIVATE_KEY.sub(rf"-----BEGIN \1-----{MASK}", text)
     lines = text.split("\n")
     for number, low in enumerate(text.lower().split("\n")):
@@ -226,7 +226,7 @@ def _names_secret(name: object) -> bool:
 
 
 def quoted(path: Path, value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """A value in an error: short, on one line, in quotes where it is a text."""
+    """A value in an error: short, on one line, in quotes if it is a string."""
     if isinstance(value, dict):
         return "a mapping" if value else "an empty mapping"
     if isinstance(value, list | tuple):
@@ -242,17 +242,17 @@ def quoted(path: Path, value: Any) -> str:  # noqa: ANN401 - any JSON value
 
 
 def _is_source(path: Path) -> bool:
-    """Whether a secret's source stands there; by mistake it may be the secret itself."""
+    """Whether the place is a secret's source; by mistake it may contain the secret itself."""
     return (path[:1] == ("secrets",) and "values" in path) or path[2:3] == ("secrets",)
 
 
 def printable(text: str) -> str:
-    """The text on one line, with escapes for what would move a cursor or cannot be written."""
+    """The text on one line, with escapes for control characters and unencodable ones."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def as_text(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """A value in a table: a text as it is, everything else as JSON writes it."""
+    """A value in a table: a string unchanged, everything else as JSON."""
     if isinstance(value, str):
         return value if value.strip() == value != "" else json.dumps(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
@@ -264,19 +264,19 @@ def as_text(value: Any) -> str:  # noqa: ANN401 - any JSON value
 
 
 _SHOWN = 8
-_LIST = "docs/reference/settings.md lists all settings, `invoke config` those in force"
+_LIST = "docs/reference/settings.md lists all settings, `invoke config` the effective ones"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One value that cannot be used."""
+    """One unusable value."""
 
     origin: Origin
     what: str
     why: str
     fix: str = ""
     enough: bool = False
-    """The fix alone says it all."""
+    """Whether the fix alone is enough."""
 
     @property
     def line(self) -> str:
@@ -287,19 +287,19 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What a rule forbids, and where: in lists of parts their numbers stand."""
+    """A violated rule and its place: list items by number."""
 
     path: tuple[str | int, ...]
     text: str
-    """Goes on after the path."""
+    """Continues after the path."""
     why: str
     fix: str = ""
     other: tuple[str | int, ...] = ()
-    """The second place, where two clash: it is told of if only that one has been set."""
+    """The second place of a conflict: reported if only that one has been set."""
 
 
 def refusal(problems: Sequence[Problem]) -> BadInput:
-    """One error of all problems; the first few are told."""
+    """One error for all problems; the first few are listed."""
     unique = list(dict.fromkeys(problems))
     first = unique[0]
     if len(unique) == 1:
@@ -312,7 +312,7 @@ def refusal(problems: Sequence[Problem]) -> BadInput:
 
 
 def nearest(name: str, names: Iterable[str], likeness: float = 0.6) -> str | None:
-    """The name that was probably meant; `likeness` from 0 to 1, as difflib counts it."""
+    """The name that was probably intended; `likeness` from 0 to 1, as in difflib."""
     from difflib import get_close_matches
 
     known = {each.lower(): each for each in names}
@@ -327,7 +327,7 @@ Everywhere = Iterable[tuple[Path, str | None]]
 
 
 def unknown(origin: Origin, path: Path, siblings: Sequence[str], everywhere: Everywhere = ()) -> Problem:
-    """A name that the tree does not have, and the one that was probably meant."""
+    """An unknown name, with the one that was probably intended."""
     inside, better = dotted(path[:-1]), _meant(path, siblings, everywhere)
     where = f"'{inside}' has" if inside else "there are"
     return Problem(
@@ -340,7 +340,7 @@ def unknown(origin: Origin, path: Path, siblings: Sequence[str], everywhere: Eve
 
 
 def _meant(path: Path, siblings: Sequence[str], everywhere: Everywhere) -> str | None:
-    """A name beside it that is spelled alike; else the variable, or the end of another path; else what is near."""
+    """A similar sibling name; else the variable, or the end of another path; else a near match."""
     name, rows = path[-1].replace("-", "_"), [(dotted(each), variable) for each, variable in everywhere]
     if alike := nearest(name, siblings, 0.75):
         return dotted((*path[:-1], alike))

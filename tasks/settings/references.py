@@ -1,8 +1,8 @@
-"""What `needs` and `before` may name: tasks, releases, builds, manifests and steps; the rings that would be made, and
+"""What `needs` and `before` may name: tasks, releases, builds, manifests and steps; cycles among them, and
 the order of releases.
 
-A name stands for one thing, `release:api`, or alone where nothing else is called so. A task stands for all that it
-does. The graph here is that of a launch, in so far as settings can tell: a ring is found before anything starts.
+A reference is `release:api`, or the name alone if it is unique. A task stands for everything that it
+does. The graph here is that of a launch, as far as settings determine it: a cycle is found before anything starts.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ INGRESS = "ingress-nginx"
 
 
 def wanted_releases(settings: Settings) -> list[Release]:
-    """The enabled releases as they are configured, and the ingress controller's, unless one of its chart is configured.
+    """The enabled releases as configured, and the ingress controller's, unless one with its chart is configured.
 
-    One that is configured and not enabled counts too: the user has decided.
+    A configured, disabled one counts, too: the user has decided.
     """
     found = [release for release in settings.helm.releases if release.enabled]
     charts = {release.chart.rstrip("/").rpartition("/")[2] for release in settings.helm.releases}
@@ -40,9 +40,9 @@ def wanted_releases(settings: Settings) -> list[Release]:
 
 
 def ordered(found: Sequence[Release]) -> tuple[Release, ...]:
-    """Each after what it needs, else as configured. Every need is one of them, and there is no ring.
+    """Each after its needs, else as configured. Every need is among them, and there is no cycle.
 
-    A need is written as the name alone where that says which is meant, else as namespace/name.
+    A need is written as the name alone if that is unique, else as namespace/name.
     """
     numbers = {_id(release): number for number, release in enumerate(found)}
     sorter = TopologicalSorter({_id(release): _needed(release.needs, found) for release in found})
@@ -56,12 +56,12 @@ def ordered(found: Sequence[Release]) -> tuple[Release, ...]:
 
 
 def named_releases(need: str, found: Sequence[Release]) -> list[Release]:
-    """The releases that a need may mean: by their name, or by namespace/name."""
+    """The releases that a need may refer to: by name, or by namespace/name."""
     return [release for release in found if need in (release.name, _id(release))]
 
 
 def release_findings(settings: Settings) -> Iterator[Finding]:
-    """What is wrong with the releases that are wanted; with those that are not, nothing can be."""
+    """Faults of the enabled releases; disabled ones are not checked."""
     found = wanted_releases(settings)
     first: dict[str, int] = {}
     for number, release in enumerate(settings.helm.releases):
@@ -84,15 +84,15 @@ def release_findings(settings: Settings) -> Iterator[Finding]:
 def _of_chart(settings: Settings, release: Release, path: tuple[str | int, ...]) -> Iterator[Finding]:
     chart = release.chart
     if "://" in chart and login_of(chart.partition("://")[2]):
-        why = "it holds a login, and Helm reads none in the name of a chart: it would be looked for under that host"
-        fix = "take it out: `helm registry login` keeps logins of registries, helm.repositories those of repositories"
+        why = "it contains a login, which Helm does not support in the name of a chart: it would look for that host"
+        fix = "remove it: use `helm registry login` for registries, helm.repositories those of repositories"
         yield Finding(path=path, text=f"is '{without_logins(chart)}'", why=why, fix=fix)
         return
     if chart.startswith(("./", "../", "/")) or _OCI.fullmatch(chart):
         return
     repository, slash, name = chart.partition("/")
     if not slash or not name or "/" in name or ":" in chart:
-        why = "a chart is repository/chart, oci://registry/chart, or a path that begins with ./ or /"
+        why = "a chart is repository/chart, oci://registry/chart, or a path that starts with ./ or /"
         yield Finding(path=path, text=f"is '{chart}'", why=why)
     elif repository not in settings.helm.repositories:
         meant = nearest(repository, settings.helm.repositories)
@@ -119,13 +119,13 @@ def _of_needs(
             yield Finding(path=path, text=text, why=f"{len(meant)} releases have that name", fix=f"write {full}")
         elif any(need in (each.name, _id(each)) for each in settings.helm.releases):
             why = "that release is not enabled, so it would never be ready"
-            yield Finding(path=path, text=text, why=why, fix="enable it, or take it out of `needs`")
+            yield Finding(path=path, text=text, why=why, fix="enable it, or remove it from `needs`")
         else:
             names = [each.name for each in others]
             near = nearest(need, names)
             own = need.removeprefix("step:")
             if any(own == each.name for each in settings.steps):
-                why = "releases and manifests need releases; that is a step of yours"
+                why = "releases and manifests can need only releases; that is a step of yours"
                 yield Finding(
                     path=path, text=text, why=why, fix=f"name this release, or its file, in steps.{own}.before"
                 )
@@ -154,12 +154,12 @@ def _release_ring(settings: Settings, found: Sequence[Release]) -> Iterator[Find
         names: list[str] = error.args[1]
         number = next((n for n, each in enumerate(settings.helm.releases) if each.enabled and _id(each) == names[0]), 0)
         ring = " → ".join(each.partition("/")[2] for each in reversed(names))
-        why = f"the releases need each other in a ring: {ring}"
-        yield Finding(path=("helm", "releases", number, "needs"), text="cannot be met", why=why, fix="take one out")
+        why = f"the releases need each other in a cycle: {ring}"
+        yield Finding(path=("helm", "releases", number, "needs"), text="cannot be met", why=why, fix="remove one")
 
 
 def _needed(needs: Sequence[str], found: Sequence[Release]) -> list[str]:
-    """Ids of the releases that these needs may mean."""
+    """Ids of the releases that these needs may refer to."""
     return [_id(each) for need in needs for each in named_releases(need, found)]
 
 
@@ -181,11 +181,11 @@ TASK, RELEASE, BUILD, MANIFESTS, STEP = "task", "release", "build", "manifests",
 
 
 class Target(NamedTuple):
-    """What a reference means."""
+    """The target of a reference."""
 
     kind: str
     name: str
-    """Of a release: `namespace/name`; of manifests: their path as configured."""
+    """For a release `namespace/name`; for manifests their path as configured."""
 
     def __str__(self) -> str:
         return self.name if self.kind == TASK else f"{self.kind}:{self.name}"
@@ -193,7 +193,7 @@ class Target(NamedTuple):
 
 CLUSTER = Target(TASK, "cluster")
 _TASKS = tuple(part for part in PARTS if part not in ("steps", "build"))
-"""Those that can be named: the others are the user's own steps and builds, each with a name."""
+"""Tasks that can be referenced: the other targets are own steps and builds, each with a name."""
 _BEFORE_CLUSTER = frozenset({"prepull", "registry", "cluster"})
 _ORDER: Mapping[str, tuple[str, ...]] = {
     "cluster": ("prepull", "registry"),
@@ -203,12 +203,12 @@ _ORDER: Mapping[str, tuple[str, ...]] = {
     "helm": ("secrets", "manifests"),
     "health": ("cluster",),
 }
-"""What each task needs of others by itself. Helm needs the base resources alone, not the user's own manifests."""
+"""Needs among tasks. Helm needs only the base resources, not the user's own manifests."""
 _PLACEHOLDER = re.compile(r"(\$?)\$\{((?:image|repository|tag):(?!\d+\})(\w[\w.-]*|))\}")  # no `${tag:-x}`, `${tag:7}`
 
 
 def spellings(settings: Settings) -> dict[str, list[Target]]:
-    """Everything that can be named, by each way to write it."""
+    """All targets, by each way to write them."""
     found: dict[str, list[Target]] = {}
 
     def add(kind: str, name: str, *names: str) -> None:
@@ -230,21 +230,21 @@ def spellings(settings: Settings) -> dict[str, list[Target]]:
 
 
 def own_steps(settings: Settings) -> list[OwnStep]:
-    """The enabled steps, as they are configured."""
+    """The enabled steps, as configured."""
     return [step for step in settings.steps if step.enabled]
 
 
 class References(NamedTuple):
-    """What steps need, and what must wait for them, by the step's name. Names that mean nothing are left out."""
+    """Needs and dependents of steps, by the step's name. Invalid names are left out."""
 
     needs: dict[str, list[Target]]
     before: dict[str, list[Target]]
 
 
 def references(settings: Settings) -> References:
-    """Of all enabled steps: one that says nothing needs the cluster, but for what comes before that.
+    """For all enabled steps: one without `needs` needs the cluster, unless it comes before that.
 
-    What a step comes before needs it, too, where it is another step.
+    If a step is `before` another step, that one needs it, too.
     """
     known = spellings(settings)
     steps = own_steps(settings)
@@ -264,12 +264,12 @@ def references(settings: Settings) -> References:
 
 
 def is_early(target: Target) -> bool:
-    """Whether it comes before the cluster, or beside its start."""
+    """Whether it comes before the cluster, or at its start."""
     return target.kind == BUILD or target.name in _BEFORE_CLUSTER
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
-    """References that mean nothing, or several things, and rings."""
+    """Unknown or ambiguous references, and cycles."""
     known, off, first, faults = spellings(settings), _disabled(settings), dict[str, int](), False
     whens = {Target(STEP, each.name): each.when for each in own_steps(settings)}
     for number, step in enumerate(settings.steps):
@@ -277,7 +277,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
             continue
         path = ("steps", number)
         if step.name in first:
-            why = "a step is found by its name"
+            why = "a step is identified by its name"
             yield Finding(path=(*path, "name"), text=f"is '{step.name}' again", why=why, fix="rename one of them")
         first.setdefault(step.name, number)
         for field, name in [
@@ -293,14 +293,14 @@ def findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _images(settings: Settings) -> Iterator[Finding]:
-    """Images of builds where none is filled in."""
+    """Images of builds in places where they are not filled in."""
     names = {build.name for build in wanted_builds(settings)}
     texts: list[tuple[tuple[str | int, ...], str, str]] = [
-        (("builds", number, "args", name), text, "make both from one Dockerfile: a stage for each, and `target`")
+        (("builds", number, "args", name), text, "build both from one Dockerfile: a stage for each, and `target`")
         for number, build in enumerate(settings.builds)
         for name, text in (build.args.items() if build.enabled else ())
     ]
-    fix = "give it by `env`, and name that variable in a shell's command"
+    fix = "pass it by `env`, and use that variable in a shell's command"
     for number, step in enumerate(settings.steps):
         words = (*step.command, *(step.unless or ())) if step.enabled else ()
         texts += [(("steps", number, "command"), text, fix) for text in words]
@@ -325,7 +325,7 @@ def _fault(
     if len(meant) > 1:
         return f"{len(meant)} things have that name", f"write {' or '.join(map(str, meant))}"
     if not meant and name in off:
-        return "that is not enabled", "enable it, or take the name out"
+        return "that is not enabled", "enable it, or remove the name"
     if not meant:
         kind, colon, _ = name.partition(":")
         alike = [each for each in known if each.startswith(f"{kind}:")] if colon else []
@@ -334,11 +334,11 @@ def _fault(
         return f"nothing has that name; there are {things}", f"did you mean {near}?" if near else ""
     target = meant[0]
     if target == Target(STEP, own.name):
-        return "that is the step itself", "take the name out"
+        return "that is the step itself", "remove the name"
     if own.when == "down" and whens.get(target) != "down":
-        return "a step with `when: down` comes when all else is done", "name only such steps, or take it out"
+        return "a step with `when: down` comes when all else is done", "use only such steps, or remove it"
     if own.when == "up" and whens.get(target) == "down":
-        return f"{target} runs at `invoke down`, and this one at `up`", "take the name out"
+        return f"{target} runs at `invoke down`, and this one at `up`", "remove the name"
     return None
 
 
@@ -348,15 +348,15 @@ def _ring(settings: Settings, numbers: Mapping[str, int]) -> Iterator[Finding]:
     except CycleError as error:
         ring: list[Target] = list(reversed(error.args[1]))
         number = next((numbers[each.name] for each in ring if each.kind == STEP), None)
-        if number is None:  # told as one of the releases
+        if number is None:  # reported for the releases
             return
         field = "needs" if settings.steps[number].needs is not None else "before"
-        why = f"in a ring each waits for the next: {' → '.join(map(str, ring))}"
-        yield Finding(path=("steps", number, field), text="cannot be met", why=why, fix="take one of these names out")
+        why = f"in a cycle each waits for the next: {' → '.join(map(str, ring))}"
+        yield Finding(path=("steps", number, field), text="cannot be met", why=why, fix="remove one of these names")
 
 
 def graph(settings: Settings) -> dict[Target, set[Target]]:
-    """What each thing of a launch needs. A task is a thing beside those that it is made of, which need what it does."""
+    """The needs of each target of a launch. A task is a target besides its parts, which need what it needs."""
     releases = wanted_releases(settings)
     found = {Target(TASK, name): {Target(TASK, each) for each in _ORDER.get(name, ())} for name in _TASKS}
     for release in releases:
@@ -379,14 +379,14 @@ def graph(settings: Settings) -> dict[Target, set[Target]]:
 
 
 def _whole(target: Target, found: Mapping[Target, object]) -> list[Target]:
-    """With what a task is made of."""
+    """Including the parts of a task."""
     parts = {"helm": RELEASE, "manifests": MANIFESTS}
     kind = parts.get(target.name) if target.kind == TASK else None
     return [target, *(each for each in found if each.kind == kind)]
 
 
 def refuse_unknown(settings: Settings, value: Any, where: str) -> None:  # noqa: ANN401 - any JSON value
-    """Raises `BadInput` for a placeholder of a build that there is not."""
+    """Raises `BadInput` for a placeholder of an unknown build."""
     names = [build.name for build in wanted_builds(settings)]
     for match in _PLACEHOLDER.finditer(json.dumps(value, ensure_ascii=False)):
         if match[1] or match[3] in names:
@@ -394,7 +394,7 @@ def refuse_unknown(settings: Settings, value: Any, where: str) -> None:  # noqa:
         near = nearest(match[3], names)
         off = any(build.name == match[3] for build in settings.builds)
         raise BadInput(
-            f"{where}: ${{{match[2]}}} is of no build",
+            f"{where}: ${{{match[2]}}} is not a build",
             why="that build is not enabled" if off else f"there are: {', '.join(names) or 'none'} (settings: builds)",
             fix=f"did you mean {near}?" if near else "correct it, or add that build",
         )

@@ -1,6 +1,6 @@
-"""The layers above the defaults (files, variables, options), read once, and the frozen tree that they make together.
+"""The layers above the defaults (files, variables, options), read once, and the resulting frozen tree.
 
-What pydantic finds in it is told in words that name the layer, the value and what is valid.
+pydantic's errors are reported with the layer, the value and what is valid.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ from tasks.settings.words import folder
 _NOTHING = frozenset({"", "~", "null", "Null", "NULL"})
 _PATHS = "its names are joined by dots; `invoke config` shows all"
 _LONGEST = 40
-"""Names in a path."""
+"""Maximum number of names in a path."""
 
 
 def of_profile(path: Path, shown: str, report: Report) -> Layer:
-    """A profile's file. Settings stand at its top. Raises `BadInput` where it cannot be read."""
+    """A profile's file, with settings at the top level. Raises `BadInput` if it cannot be read."""
     found = read(path, shown, "a profile")
     origin = Origin(layer=PROFILE, name=shown)
     layer = Layer(data=found.data, origin=origin, lines=found.lines)
@@ -58,16 +58,16 @@ def of_profile(path: Path, shown: str, report: Report) -> Layer:
     data = dict(found.data)
     if data.pop("profile", None) is not None:
         why = "a profile cannot choose another one"
-        report(Problem(origin=layer.at(("profile",)), what="profile is set", why=why, fix="take it out"))
+        report(Problem(origin=layer.at(("profile",)), what="profile is set", why=why, fix="remove it"))
     if "openframe" in data:
         data.pop("openframe")
-        why = "in a profile the settings stand at the top; only invoke.yaml has them below a name of their own"
+        why = "in a profile the settings are at the top level; only invoke.yaml has them below a name"
         report(Problem(origin=layer.at(("openframe",)), what="there is no setting 'openframe'", why=why))
     return Layer(data=data, origin=origin, lines=found.lines)
 
 
 def of_environment(environ: Mapping[str, str]) -> list[Layer]:
-    """One layer for each variable that is set; an empty one counts as not set."""
+    """One layer for each variable that is set; an empty one counts as unset."""
     return [
         Layer(data=_nested(path, environ[shape.env]), origin=Origin(layer=ENVIRONMENT, name=shape.env))
         for path, shape in places(Settings)
@@ -88,7 +88,7 @@ def _of_option(text: str, report: Report) -> Layer | None:
     if not equals:
         what, why, fix = f"{shown} has no value", "it is written --set path=value", _PATHS
     elif not all(path) or len(path) > _LONGEST or not name.isprintable():
-        what, why, fix = f"{shown} is no setting", "its path is too long, or has an empty name in it", _PATHS
+        what, why, fix = f"{shown} is not a setting", "its path is too long, or has an empty name in it", _PATHS
     else:
         try:
             return Layer(data=_nested(path, _value(value, shape_of(path))), origin=origin)
@@ -99,7 +99,7 @@ def _of_option(text: str, report: Report) -> Layer | None:
 
 
 def _value(text: str, shape: Shape | None) -> Any:  # noqa: ANN401 - any JSON value
-    """A value as YAML reads it. Where a text is wanted it stays one: 1.32, on, or what YAML could not read."""
+    """A value parsed as YAML. A string setting stays a string: 1.32, on, or invalid YAML."""
     wanted = shape is not None and shape.text
     if text.strip() in _NOTHING:
         return None
@@ -115,7 +115,7 @@ def _value(text: str, shape: Shape | None) -> Any:  # noqa: ANN401 - any JSON va
 
 
 def shape_of(path: tuple[str, ...]) -> Shape | None:
-    """The place of the tree that a path names; None: there is none."""
+    """The place of the tree for a path; None if there is none."""
     shape: Shape | None = place_of(Settings)
     for name in path:
         if shape is None or shape.kind is Kind.LEAF:
@@ -133,16 +133,16 @@ def _nested(path: tuple[str, ...], value: Any) -> Any:  # noqa: ANN401 - any JSO
 FOLDER = "config"
 _ENDINGS = (".yaml", ".yml")
 _OTHERS = frozenset({"pins"})
-"""Files under config/ that are no profiles."""
+"""Files under config/ that are not profiles."""
 _PROFILE_LONGEST = 4095
-"""Bytes of a path on Linux, where they are as few as anywhere (limits.h, PATH_MAX)."""
+"""Maximum bytes of a path on Linux, the lowest limit (limits.h, PATH_MAX)."""
 NO_PROFILE = "none"
-"""Says that no profile is wanted, over what a layer below has chosen."""
+"""Disables a profile that a lower layer has chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """A profile that is to be read."""
+    """A profile to be read."""
 
     name: str
     path: Path
@@ -153,10 +153,10 @@ class Chosen:
 def choose_profile(
     root: Path, environ: Mapping[str, str], option: tuple[str, Origin] | None, file: tuple[str, Origin] | None
 ) -> Chosen | None:
-    """The option's, else OPENFRAME_PROFILE's, else the one of invoke.yaml. Raises `BadInput` for one that is not there.
+    """The option's, else OPENFRAME_PROFILE's, else that of invoke.yaml. Raises `BadInput` if it does not exist.
 
-    A name is looked for under config/; what has a slash is a path: seen from the current folder, in
-    invoke.yaml from the project's.
+    A name is looked up under config/; a value with a slash is a path: relative to the current folder, in
+    invoke.yaml to the project's.
     """
     variable = environ.get("OPENFRAME_PROFILE", "").strip()
     if option is not None and option[0].strip():
@@ -170,7 +170,7 @@ def choose_profile(
     if name == NO_PROFILE and not (root / FOLDER / f"{NO_PROFILE}.yaml").exists():
         return None
     if not name.isprintable() or len(name) > _PROFILE_LONGEST:
-        raise _absent(root, name, origin, "it is no file's name")
+        raise _absent(root, name, origin, "it is not a file name")
     if "/" in name:
         try:
             path = base / folder(name)
@@ -185,12 +185,12 @@ def choose_profile(
             return Chosen(name=name, path=path, shown=f"{FOLDER}/{path.name}", origin=origin)
     why = f"there is no {FOLDER}/{name}.yaml"
     if _is_file(base / name):
-        why += f"; a file of that name is in the current folder: write it ./{name}"
+        why += f"; a file of that name is in the current folder: write ./{name}"
     raise _absent(root, name, origin, why)
 
 
 def _is_file(path: Path) -> bool:
-    """Whether it can be read as a file; a name that no file system allows is none."""
+    """Whether it can be read as a file; false for a name that the file system does not allow."""
     try:
         return path.is_file()
     except OSError:
@@ -214,35 +214,35 @@ def _absent(root: Path, name: str, origin: Origin, why: str) -> BadInput:
         why=f"{why}; {there}",
         fix=f"did you mean {meant}?"
         if meant
-        else f"name one of these, or a path with a slash such as ./{FOLDER}/my.yaml",
+        else f"use one of these, or a path with a slash such as ./{FOLDER}/my.yaml",
     )
 
 
 _NO_MATTER = ("profile", "log_dir", "silent")
-"""What changes nothing that is launched: it is left out of `settings_hash`."""
+"""Settings without effect on what is launched: not part of `settings_hash`."""
 _KEY = "[key]"
 """pydantic's mark of an error in a mapping's key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """The settings in force."""
+    """The effective settings."""
 
     settings: Settings
     merged: Node
-    """The values as the layers gave them, each with its origin."""
+    """The values of the layers, each with its origin."""
 
     @property
     def settings_hash(self) -> str:
-        """16 digits, the same for the same settings in whatever order and by whichever layer.
+        """16 digits, equal for equal settings in any order and from any layer.
 
-        What `invoke config` masks is left out: a short secret could be guessed from its hash.
+        Values that `invoke config` masks are not included: a short secret could be guessed from the hash.
         """
         values = masked((), self.settings.model_dump(mode="json", exclude=set(_NO_MATTER)))
         return sha256(json.dumps(values, sort_keys=True), 16)
 
     def with_log_dir(self, path: str) -> Resolved:
-        """The same with another log folder: the default one depends on who has it."""
+        """The same with another log folder: the default one depends on its owner."""
         return replace(self, settings=self.settings.model_copy(update={"log_dir": path}))
 
     def above_default(self, path: str) -> bool:
@@ -261,7 +261,7 @@ class Resolved:
 
 
 def resolve(root: Path, environ: Mapping[str, str], profile: str | None, sets: Sequence[str]) -> Resolved:
-    """Defaults, invoke.yaml, profile, environment and `--set`, each over the one before. Raises `BadInput`."""
+    """Defaults, invoke.yaml, profile, environment and `--set`, each overriding the previous. Raises `BadInput`."""
     problems: list[Problem] = []
     _conceal_environment(environ)
     refuse_variables(environ)
@@ -282,7 +282,7 @@ def resolve(root: Path, environ: Mapping[str, str], profile: str | None, sets: S
     for stage in stages:
         if any(layer.data is not None for layer in stage):
             merged = _over(merged, stage, problems.append)
-            found = checked(merged, problems.append)  # after each: a layer above does not hide what is wrong below
+            found = checked(merged, problems.append)  # after each: a higher layer does not hide faults of lower ones
     if found is not None:
         conceal_values(found)
     if found is not None and not problems:
@@ -293,7 +293,7 @@ def resolve(root: Path, environ: Mapping[str, str], profile: str | None, sets: S
 
 
 def _conceal_environment(environ: Mapping[str, str]) -> None:
-    """Logins in addresses, whatever variable holds them: programs repeat their environment in errors."""
+    """Conceal logins in addresses, whatever the variable: programs repeat their environment in errors."""
     for name, value in environ.items():
         conceal_logins(value)
         if name.lower().endswith("_proxy"):
@@ -301,7 +301,7 @@ def _conceal_environment(environ: Mapping[str, str]) -> None:
 
 
 def _profile_option(options: Sequence[Layer]) -> tuple[str, Origin] | None:
-    """A profile that `--set profile=…` names, the last one if there are several."""
+    """The profile of `--set profile=…`, the last one if there are several."""
     given = [layer for layer in options if "profile" in layer.data]
     if not given:
         return None
@@ -317,7 +317,7 @@ def _over(merged: Node | None, stage: Sequence[Layer], report: Report) -> Node:
 
 
 def checked(node: Node, report: Report) -> Settings | None:
-    """The tree of these values; None, and every fault told, where they do not make one."""
+    """The tree of these values; None, with every fault reported, if they are invalid."""
     try:
         return Settings.model_validate(plain(node))
     except ValidationError as error:
@@ -357,7 +357,7 @@ def _problem(error: ErrorDetails, node: Node) -> Problem:
 
 
 def _must(error: ErrorDetails, shape: Shape) -> str:
-    """`must be …`: a validator's own words, else what the place is for."""
+    """`must be …`: a validator's own words, else the description of the place."""
     context: Mapping[str, Any] = error.get("ctx") or {}
     if error["type"] == "value_error" and str(context.get("error", "")):
         return str(context["error"])
@@ -369,7 +369,7 @@ def _must(error: ErrorDetails, shape: Shape) -> str:
 
 
 def _missing(loc: tuple[str | int, ...], names: Sequence[str], node: Node) -> Problem:
-    """A part of a list without what every one needs; often a name that was meant to be another's."""
+    """A list item without a required field; often the name of another one was intended."""
     path, shape, beside = named(node, loc, place_of(Settings)), _shape(loc), node
     for name in loc[:-1]:
         beside = child(beside, name) or {}
@@ -380,13 +380,13 @@ def _missing(loc: tuple[str | int, ...], names: Sequence[str], node: Node) -> Pr
     return Problem(
         origin=origin_at(node, loc),
         what=f"{dotted(path)} has no {' and no '.join(names)}",
-        why=f"one that is not there yet needs {', '.join(needed)}",
+        why=f"a new one needs {', '.join(needed)}",
         fix=f"did you mean {dotted((*path[:-1], meant))}?" if meant else "",
     )
 
 
 def _shape(loc: Sequence[str | int]) -> Shape:
-    """The place of an error; a text inside a list of texts has no place of its own in the tree."""
+    """The place of an error; a string inside a list of strings has no place of its own in the tree."""
     shape = place_of(Settings)
     for name in loc:
         if shape.kind is Kind.LEAF:

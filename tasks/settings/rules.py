@@ -1,4 +1,4 @@
-"""Rules between settings: what no value alone can show. And the releases, which follow from several."""
+"""Rules between settings, which no single value shows. And the releases, which follow from several."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ __all__ = ["problems", "releases"]
 
 _VARIABLE = re.compile(r"[^\s=]+=")
 _DROP_IN_SINCE = 32
-"""The minor version of k3s whose kubelets read drop-in files (docs: k3s, kubelet configuration)."""
+"""The minor version of k3s from which kubelets read drop-in files (docs: k3s, kubelet configuration)."""
 
 Place = tuple[str | int, ...]
 
 
 def releases(settings: Settings) -> tuple[Release, ...]:
-    """The releases to install, each after what it needs. Raises `BadInput` where their needs cannot be met.
+    """The releases to install, each after its needs. Raises `BadInput` if needs cannot be met.
 
-    With `ingress.controller: ingress-nginx` its release is among them.
+    With `ingress.controller: ingress-nginx` its release is included.
     """
     found = list(release_findings(settings))
     if found:
@@ -42,7 +42,7 @@ def releases(settings: Settings) -> tuple[Release, ...]:
 
 
 def problems(settings: Settings, merged: Node) -> list[Problem]:
-    """All rules that these settings break, each with the layer that has set the value."""
+    """All violated rules, each with the layer that has set the value."""
     found = [*_ports(settings), *_registries(settings), *_cluster(settings), *_on_nodes(settings)]
     found += [*_texts(settings), *release_findings(settings), *_builds(settings), *of_references(settings)]
     return [_located(each, settings, merged) for each in found]
@@ -60,7 +60,7 @@ def _problem(finding: Finding, path: Path, origin: Origin) -> Problem:
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:
-    """Desired ports that are the same: one of them could never be published."""
+    """Equal desired ports: one of them could never be published."""
     ports = settings.cluster.ports
     first: dict[int, tuple[str | int, ...]] = {}
     desired: list[tuple[tuple[str | int, ...], int | None]] = [
@@ -90,7 +90,7 @@ def _registries(settings: Settings) -> Iterator[Finding]:
             why = (
                 f"{settings.registries.caches[before].upstream} has a cache already, and both would have one container"
             )
-            yield Finding(path=(*path, "upstream"), text=f"is '{cache.upstream}'", why=why, fix="take one out")
+            yield Finding(path=(*path, "upstream"), text=f"is '{cache.upstream}'", why=why, fix="remove one")
         if (cache.username_env is None) != (cache.password_env is None):
             missing = "username_env" if cache.username_env is None else "password_env"
             yield Finding(
@@ -99,7 +99,7 @@ def _registries(settings: Settings) -> Iterator[Finding]:
 
 
 def _builds(settings: Settings) -> Iterator[Finding]:
-    """Builds that are wanted and cannot be."""
+    """Enabled builds that are invalid."""
     first: dict[str, int] = {}
     for number, build in enumerate(settings.builds):
         if not build.enabled:
@@ -110,23 +110,21 @@ def _builds(settings: Settings) -> Iterator[Finding]:
             yield Finding(path=(*path, "name"), text=f"is '{build.name}'", why=why, fix="rename one, or disable it")
         host, _, rest = build.repository.partition("/")
         if host.partition(":")[0] == push_container(settings):
-            why = "that is the push registry by the name that nodes know, and docker on this machine does not"
+            why = "nodes use that name of the push registry, but docker on this machine cannot"
             yield Finding(path=(*path, "image"), text=f"is '{build.repository}'", why=why, fix=f"write {rest}")
         if on_push_registry(build) and not settings.registries.push:
             yield Finding(
                 path=(*path, "image"),
                 text=f"is '{build.repository}'",
-                why="it names no registry, and registries.push is false: nodes could pull it from nowhere",
-                fix="name one that you can push to, such as ghcr.io/me/api, or set registries.push",
+                why="it names no registry, and registries.push is false: nodes could not pull it",
+                fix="use one that you can push to, such as ghcr.io/me/api, or set registries.push",
             )
 
 
 def _cluster(settings: Settings) -> Iterator[Finding]:
     names = settings.namespaces
     for name in dict.fromkeys(name for name in names if names.count(name) > 1):
-        yield Finding(
-            path=("namespaces",), text=f"names '{name}' twice", why="each is one namespace", fix="take one out"
-        )
+        yield Finding(path=("namespaces",), text=f"names '{name}' twice", why="each is one namespace", fix="remove one")
     cluster = settings.cluster
     minor = int(cluster.kubernetes_version.split(".")[1])
     if cluster.kubelet_config and cluster.image is None and minor < _DROP_IN_SINCE:
@@ -139,14 +137,14 @@ def _cluster(settings: Settings) -> Iterator[Finding]:
 
 
 def _on_nodes(settings: Settings) -> Iterator[Finding]:
-    """Texts that say for which nodes they are. Nothing of them is repeated but the nodes: they may hold a password."""
+    """Values with node filters. Messages repeat only the nodes: the values may contain a password."""
     cluster, why, fix = settings.cluster, f"nodes are named as {FORM}", "write \\@ for an @ of the value"
     for name, texts in (("volumes", cluster.volumes), ("env", cluster.env)):
         for number, text in enumerate(texts):
             if wrong := fault(text):
                 yield Finding(path=("cluster", name, number), text=wrong, why=why, fix=fix)
             elif name == "env" and not _VARIABLE.match(split(text).value):
-                yield Finding(path=("cluster", name, number), text="is no NAME=value", why="a node gets variables")
+                yield Finding(path=("cluster", name, number), text="is not NAME=value", why="a node gets variables")
     for part, texts in cluster.args:
         if not texts:
             continue
@@ -161,7 +159,7 @@ def _on_nodes(settings: Settings) -> Iterator[Finding]:
 
 
 def _texts(settings: Settings) -> Iterator[Finding]:
-    """Texts that cannot be what they are for."""
+    """Invalid strings."""
     yield from _checked(("cluster", "domain"), settings.cluster.domain, words.host)
     quota = settings.manifests.quota
     for name in type(quota).model_fields:
@@ -191,8 +189,8 @@ def _of_step(path: Place, step: OwnStep) -> Iterator[Finding]:
         if name in step.env:
             yield Finding(path=(*path, "env", name), text="is a secret, too", why="a variable has one value")
     if step.when == "down" and step.inputs is not None:
-        why = "what has run before does not matter when the cluster goes"
-        yield Finding(path=(*path, "inputs"), text="and `when: down` have no meaning together", why=why)
+        why = "earlier runs do not matter when the cluster is removed"
+        yield Finding(path=(*path, "inputs"), text="and `when: down` cannot be combined", why=why)
 
 
 def _of_sources(path: Place, values: Mapping[str, SecretSource]) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
-"""Types of settings, and from them the kind of value at each place of the tree: how it merges, what it must be.
+"""Types of settings, and the kind of value at each place of the tree: how it merges, what it must be.
 
-Mappings and lists stay as they are: the tree is shared by plans, threads and records. They are still dict and list, so
-that JSON, equality and isinstance know them; a copy may be changed.
+Mappings and lists are immutable: the tree is shared by plans, threads and records. They are still dict and list, so
+that JSON, equality and isinstance work; a copy may be changed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from tasks.settings.words import as_amount, as_bool, as_memory, as_number, as_wh
 
 
 def _refuse(_self: object, *_given: object, **_named: object) -> NoReturn:
-    raise TypeError("settings do not change; copy what you want to change")
+    raise TypeError("settings are immutable; copy what you want to change")
 
 
 class FrozenDict(dict[str, Any]):
-    """A mapping that refuses to be changed."""
+    """An immutable mapping."""
 
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
@@ -38,7 +38,7 @@ class FrozenDict(dict[str, Any]):
 
 
 class FrozenList(list[Any]):
-    """A list that refuses to be changed."""
+    """An immutable list."""
 
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
     append = clear = extend = insert = pop = remove = reverse = sort = _refuse
@@ -51,7 +51,7 @@ class FrozenList(list[Any]):
 
 
 def frozen(value: Any) -> Any:  # noqa: ANN401 - any JSON value, and the same kind comes back
-    """The same value, unchangeable all the way down."""
+    """The same value, immutable at every level."""
     if isinstance(value, dict):
         return FrozenDict({key: frozen(inner) for key, inner in value.items()})
     if isinstance(value, list | tuple):
@@ -60,7 +60,7 @@ def frozen(value: Any) -> Any:  # noqa: ANN401 - any JSON value, and the same ki
 
 
 def thawed(value: Any) -> Any:  # noqa: ANN401 - as above
-    """A copy that may be changed."""
+    """A mutable copy."""
     if isinstance(value, dict):
         return {key: thawed(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -90,7 +90,7 @@ HostText = Annotated[str, Says("a DNS name")]
 VariableText = Annotated[str, Says("a variable's name")]
 AnyText = Annotated[str, Says("a text")]
 AnyTexts = Annotated[tuple[str, ...], Says("a list of texts, the program first")]
-"""What these may be is a rule: see `wording`. A tree that is made by a program is not bound by it."""
+"""The values are checked by a rule: see `wording`. A tree created by a program is not bound by it."""
 Name = Annotated[Text, AfterValidator(dns_label), Says("a name of a-z, 0-9 and -")]
 Address = Annotated[Text, AfterValidator(words.ipv4), Says("an IPv4 address")]
 Image = Annotated[Text, AfterValidator(words.image), Says("an image")]
@@ -99,7 +99,7 @@ PublicUrl = Annotated[Text, AfterValidator(words.public_url), Says("an http(s) a
 Variable = Annotated[Text, AfterValidator(words.variable), Says("a variable's name")]
 
 _SPLIT = BeforeValidator(as_words, json_schema_input_type=tuple[str, ...] | str)
-_OR_TEXT = ", or one text with blanks between them"
+_OR_TEXT = ", or one string separated by blanks"
 Texts = Annotated[tuple[Text, ...], Says("a list of texts")]
 Words = Annotated[tuple[Text, ...], _SPLIT, Says(f"a list of texts{_OR_TEXT}")]
 OwnNamespaces = Annotated[
@@ -132,13 +132,13 @@ Free = Annotated[dict[str, Any], AfterValidator(frozen), Says("a mapping")]
 
 
 def setting(default: Any, text: str, *, env: str | None = None, unit: str | None = None, **more: Any) -> Any:  # noqa: ANN401 - as pydantic's Field
-    """A field with its description, and where they exist its variable and unit."""
+    """A field with its description, and its variable and unit, if any."""
     extra: dict[str, Any] = {key: value for key, value in (("env", env), ("unit", unit)) if value is not None}
     return Field(default, description=text, json_schema_extra=extra or None, **more)
 
 
 def section(factory: type[BaseModel], text: str) -> Any:  # noqa: ANN401 - as pydantic's Field
-    """A field that holds a tree of its own."""
+    """A field that contains a subtree."""
     return Field(default_factory=factory, description=text)
 
 
@@ -151,33 +151,33 @@ class Tree(BaseModel):
     """In a list of such parts: the field that identifies one."""
 
     SHORT: ClassVar[bool] = False
-    """Whether a text in such a list stands for a part of which only that field is given."""
+    """Whether a string in such a list stands for a part with only that field."""
 
 
 class SecretSource(Tree):
-    """Where a secret's value comes from: exactly one of the three."""
+    """The source of a secret's value: exactly one of the three."""
 
     env: VariableText | None = setting(None, "A variable of the environment.")
     file: AnyText | None = setting(None, "A file.")
-    command: AnyTexts | None = setting(None, "A command whose output it is.")
+    command: AnyTexts | None = setting(None, "A command that prints it.")
 
 
 Sources = Annotated[dict[str, SecretSource], AfterValidator(frozen), Says("a mapping of sources")]
 
 
 class Kind(Enum):
-    """How a layer's value goes over the one below."""
+    """How a layer's value overrides the lower one."""
 
     SECTION = "section"
     """Names are fixed; each is merged."""
     ITEMS = "items"
-    """A list of parts: a list replaces it, a mapping by their names changes some of them."""
+    """A list of parts: a list replaces it, a mapping by name changes some of them."""
     TABLE = "table"
-    """Names are free; each value is replaced, null takes it out."""
+    """Free-form names; each value is replaced, null removes it."""
     FREE = "free"
     """Anything below: mappings merge, everything else is replaced, null is a value."""
     LEAF = "leaf"
-    """One value, or a list of texts: replaced."""
+    """One value, or a list of strings: replaced."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,9 +187,9 @@ class Shape:
     kind: Kind
     nullable: bool = False
     model: type[Tree] | None = None
-    """Of a section, of the parts of a list, and of a table's values where they are parts."""
+    """Of a section, of list items, and of a table's values if they are parts."""
     text: bool = False
-    """A text is wanted: 1.32 on the command line is not taken for a number."""
+    """A string is expected: 1.32 on the command line is not read as a number."""
     says: str = ""
     choices: tuple[str, ...] = ()
     low: str = ""
@@ -202,7 +202,7 @@ class Shape:
 
     @property
     def expected(self) -> str:
-        """What a value must be, for people: `a whole number from 1 to 9, or null`."""
+        """What a value must be, for display: `a whole number from 1 to 9, or null`."""
         text = " or ".join(self.choices) if self.choices else self.says
         ends = [f"{self.low}" if self.low else "", f"{self.high}" if self.high else ""]
         if all(ends) and not self.low.startswith("more"):
@@ -214,7 +214,7 @@ class Shape:
 
 @cache
 def fields(model: type[Tree]) -> Mapping[str, Shape]:
-    """The places below a part, in their order."""
+    """The places below a part, in order."""
     return {name: _field(info) for name, info in model.model_fields.items()}
 
 
@@ -224,7 +224,7 @@ def place_of(model: type[Tree]) -> Shape:
 
 
 def below(shape: Shape, name: str) -> Shape | None:
-    """The place under a name; None where the tree has no such name. In a list of parts every name is one's."""
+    """The place under a name; None if the tree has no such name. In a list of parts every name is valid."""
     if shape.kind is Kind.FREE:
         return shape
     if shape.kind is Kind.ITEMS:
@@ -236,7 +236,7 @@ def below(shape: Shape, name: str) -> Shape | None:
 
 
 def places(model: type[Tree], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Shape]]:
-    """Every place that has a value of its own, with its path; parts of lists are not entered."""
+    """Every place with a value of its own, with its path; list items are not included."""
     for name, shape in fields(model).items():
         if shape.kind is Kind.SECTION and shape.model is not None:
             yield from places(shape.model, (*path, name))

@@ -1,4 +1,4 @@
-"""How single values may be spelled: booleans, numbers, sizes and lists of words."""
+"""Valid spellings of single values: booleans, numbers, sizes and lists of words."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def as_bool(value: object) -> object:
 
 
 def as_whole(value: object) -> object:
-    """A whole number, also as a text of digits; true is none, though Python takes it for 1.
+    """A whole number, also as a string of digits; not true, which Python equates with 1.
 
     Raises ValueError without a text: the caller reports it with the range.
     """
@@ -52,7 +52,7 @@ def as_number(value: object) -> object:
 
 
 def as_memory(value: object) -> object:
-    """A size, checked: Docker refuses less than 6 MiB, and so does k3d. Raises ValueError."""
+    """A valid size: Docker, and so k3d, rejects less than 6 MiB. Raises ValueError."""
     if isinstance(value, str):
         text = value.strip()
     elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63:
@@ -60,19 +60,19 @@ def as_memory(value: object) -> object:
     else:
         raise ValueError("must be a size such as 512M or 1.5G (2G is 2 GiB)")
     if not _LEAST <= memory_bytes(text) <= _MOST:
-        raise ValueError("must be at least 6M (Docker refuses less) and at most 64T")
+        raise ValueError("must be at least 6M (Docker rejects less) and at most 64T")
     return text
 
 
 def as_amount(value: object) -> object:
-    """A text; in YAML an amount such as 2 is a number."""
+    """A string; in YAML a quantity such as 2 is a number."""
     return (
         str(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63 else value
     )
 
 
 def amount(value: str) -> str:
-    """An amount as Kubernetes writes it. Raises ValueError."""
+    """A Kubernetes quantity. Raises ValueError."""
     from tasks.core.units import quantity
 
     number = quantity(value)
@@ -87,26 +87,26 @@ def as_choice(value: object) -> object:
 
 
 def as_words(value: object) -> object:
-    """A list, or one text with blanks (or commas) between the words."""
+    """A list, or one string with blanks (or commas) between the words."""
     if isinstance(value, str):
         return tuple(word for word in re.split(r"[\s,]+", value) if word)
     return value
 
 
 def as_texts(value: object) -> object:
-    """A list, or one text as the only one."""
+    """A list, or one string as the only item."""
     return (value,) if isinstance(value, str) else value
 
 
 def as_scalar(value: object) -> object:
-    """A text, also of what YAML reads as a number or a truth: a variable is nothing else."""
+    """A string, also for a YAML number or boolean: variables are always strings."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int | float) and abs(value) < 2**63 else value
 
 
 PORT_SUFFIXES = ("direct", "proxy")
-"""What may follow the nodes of a port: on the node itself, or by the load balancer."""
+"""Suffixes after the nodes of a port: on the node itself, or through the load balancer."""
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
 _HOST_PORT = re.compile(r"([a-z0-9.-]+)(?::([0-9]{1,5}))?")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
@@ -125,7 +125,7 @@ _SYSTEM = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 
 
 def _like(pattern: re.Pattern[str] | str, must: str) -> Callable[[str], str]:
-    """A check that a whole text is like this. It raises ValueError."""
+    """A check that the whole string matches. It raises ValueError."""
     known = re.compile(pattern)
 
     def check(value: str) -> str:
@@ -140,19 +140,19 @@ dns_label = _like(
     r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?",
     "must consist of a-z, 0-9 and -, begin and end with a letter or digit, at most 63 long",
 )
-"""A name as Kubernetes and Docker's network names allow it (RFC 1123 label)."""
+"""A name valid in Kubernetes and in Docker's network names (RFC 1123 label)."""
 host = _like(_HOST, "must be a DNS name in lower case, such as localhost or dev.example.com")
-"""A DNS name in lower case, as an Ingress wants it (RFC 1123 subdomain)."""
+"""A DNS name in lower case, as required by an Ingress (RFC 1123 subdomain)."""
 owner = _like(
     r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}", "must be 1 to 63 letters, digits, -, _, . and @, the first a letter or digit"
 )
-"""Who owns a cluster, as a label tells it."""
+"""The owner of a cluster, as a label's value."""
 repository = _like(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "must be a repository's name of letters, digits, -, _ and .")
-"""The name of a chart repository: what stands before the slash of repository/chart."""
+"""The name of a chart repository: the part before the slash of repository/chart."""
 platform = _like(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?", "must be one platform such as linux/amd64 or linux/arm64")
-"""An operating system and an architecture, perhaps with a variant, as images name them. Never a list of them."""
+"""An operating system and an architecture, optionally with a variant, in image notation. Never a list."""
 secret_id = _like(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", "must consist of letters, digits, -, _ and .")
-"""What a Dockerfile calls a secret: nothing that would be another field of docker's option."""
+"""The id of a secret in a Dockerfile: it must not contain another field of docker's option."""
 kubernetes_version = _like(
     r"v?1\.[0-9]{1,3}\.[0-9]{1,3}(-rc[0-9]{1,2})?([+-]k3s[0-9]{1,2})?",
     "must be a full version such as v1.35.5 or v1.35.5-k3s1",
@@ -162,11 +162,11 @@ label_value = _like(
     r"(?=.{0,63}\Z)([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?",
     "must consist of letters, digits, -, _ and ., at most 63 long",
 )
-"""A label's value as Kubernetes allows it."""
+"""A valid label value in Kubernetes."""
 
 
 def one_line(value: str) -> str:
-    """A text of one line, with something in it and nothing that moves a cursor or ends a C string."""
+    """A non-empty string of one line without control characters."""
     if not value.strip():
         raise ValueError("must not be empty")
     if not value.isprintable():
@@ -175,9 +175,9 @@ def one_line(value: str) -> str:
 
 
 def argument(value: str) -> str:
-    """A program's argument: anything but a NUL, which no argument can hold."""
+    """A program's argument: without NUL, which is impossible there."""
     if "\0" in value:
-        raise ValueError("must not hold a NUL character")
+        raise ValueError("must not contain a NUL character")
     return value
 
 
@@ -192,7 +192,7 @@ def folder(value: str) -> str:
 
 
 def file(value: str) -> str:
-    """A file's whole path, since it may be changed by root; `~` is the user's home."""
+    """A file's absolute path, since root may change the file; `~` is the user's home."""
     path = folder(value)
     if not path.startswith("/") or path.endswith("/"):
         raise ValueError("must be a file's whole path, such as /etc/docker/daemon.json")
@@ -200,21 +200,21 @@ def file(value: str) -> str:
 
 
 def release_name(value: str) -> str:
-    """A release's name as Helm allows it: a DNS name of at most 53 (source: helm, chartutil/validate_name)."""
+    """A valid release name in Helm: a DNS name of at most 53 characters (source: helm, chartutil/validate_name)."""
     if len(value) > 53 or not _HOST.fullmatch(value):
         raise ValueError("must consist of a-z, 0-9, - and ., begin and end with a letter or digit, at most 53 long")
     return value
 
 
 def own_namespace(value: str) -> str:
-    """Not one of Kubernetes' own: quotas and policies of ours would stop the system's pods there."""
+    """Not one of Kubernetes' own: this project's quotas and policies would stop the system's pods there."""
     if value in _SYSTEM:
         raise ValueError("must not be one of Kubernetes' own: quotas and policies would stop the system's pods there")
     return value
 
 
 def ipv4(value: str) -> str:
-    """An address that ports can be bound to. k3d's port mappings are written with IPv4 here."""
+    """An address that ports can be bound to. k3d's port mappings use IPv4 here."""
     try:
         address = ipaddress.IPv4Address(value.strip())
     except ValueError:
@@ -225,7 +225,7 @@ def ipv4(value: str) -> str:
 
 
 def subnet(value: str) -> str:
-    """A network that Docker can make, or `auto` for k3d's own choice."""
+    """A network that Docker can create, or `auto` for k3d's own choice."""
     if value == "auto":
         return value
     try:
@@ -235,14 +235,14 @@ def subnet(value: str) -> str:
 
 
 def image(value: str) -> str:
-    """An image reference. Never an option of docker's."""
+    """An image reference. Never an option of docker."""
     if not _IMAGE.fullmatch(value) or len(value) > 500:
         raise ValueError("must be an image such as docker.io/rancher/k3s:v1.35.5-k3s1")
     return value
 
 
 def image_repository(value: str) -> str:
-    """An image without a tag: perhaps a registry, then a path in lower case (distribution: `reference`)."""
+    """An image without a tag: optionally a registry, then a path in lower case (distribution: `reference`)."""
     match = _IMAGE_REPOSITORY.fullmatch(value)
     if match is None or len(value) > 200:
         raise ValueError("must be an image without a tag, in lower case, such as shop/api or ghcr.io/me/api")
@@ -250,7 +250,7 @@ def image_repository(value: str) -> str:
 
 
 def registry_host(value: str) -> str:
-    """A registry as image references write it: a name and perhaps a port, no scheme and no path."""
+    """A registry in an image reference: a name and optionally a port, no scheme and no path."""
     match = _HOST_PORT.fullmatch(value)
     if match is None or not _HOST.fullmatch(match[1]) or int(match[2] or 1) not in range(1, 65536):
         raise ValueError("must be a registry's name such as docker.io or registry.example.com:5000, without https://")
@@ -262,14 +262,14 @@ def http_url(value: str) -> str:
     if any(sign in login_of(value.partition("://")[2]) for sign in "/?#@"):
         raise ValueError("must have no / ? # or @ in its login: write them as %2F %3F %23 %40")
     if not _URL.fullmatch(value) or not value.isprintable():
-        raise ValueError("must be an address that begins with http:// or https://")
+        raise ValueError("must be an address that starts with http:// or https://")
     return value
 
 
 def public_url(value: str) -> str:
-    """An address without a login: it would be seen in `docker inspect`."""
+    """An address without a login, which would be visible in `docker inspect`."""
     if "@" in http_url(value).split("/")[2]:
-        raise ValueError("must hold no login: name the variables that hold it (username_env, password_env)")
+        raise ValueError("must contain no login: set the variables that have it (username_env, password_env)")
     return value
 
 
@@ -285,7 +285,7 @@ def proxy(value: str) -> str:
 
 
 def hosts(value: object) -> object:
-    """A list, or one text as it stands in NO_PROXY."""
+    """A list, or one string in the format of NO_PROXY."""
     if not isinstance(value, str):
         return value
     from tasks.core import proxies  # 6 ms
@@ -294,7 +294,7 @@ def hosts(value: object) -> object:
 
 
 def excluded(value: str) -> str:
-    """A host, an address or a network that is reached without a proxy, as it stands in NO_PROXY."""
+    """An entry of NO_PROXY: a host, an address or a network that is contacted without a proxy."""
     from tasks.core import proxies
 
     found = proxies.no_proxy(value)
@@ -304,14 +304,14 @@ def excluded(value: str) -> str:
 
 
 def variable(value: str) -> str:
-    """The name of a variable of the environment; a token in its place is a mistake often made."""
+    """The name of an environment variable; a token in its place is a common mistake."""
     if not _VARIABLE.fullmatch(value) or _TOKEN.fullmatch(value):
         raise ValueError("must be the name of a variable, such as GITHUB_TOKEN_CLASSIC, never the secret itself")
     return value
 
 
 def label_key(value: str) -> str:
-    """A label's key as Kubernetes allows it: perhaps a DNS name and a slash, then a name."""
+    """A valid label key in Kubernetes: optionally a DNS name and a slash, then a name."""
     prefix, slash, name = value.rpartition("/")
     if not _LABEL_NAME.fullmatch(name) or (slash and not _HOST.fullmatch(prefix)):
         raise ValueError("must be a label such as role or example.com/role")
@@ -319,7 +319,7 @@ def label_key(value: str) -> str:
 
 
 def port_mapping(value: str) -> str:
-    """A port as k3d writes it (docs: k3d, exposing services)."""
+    """A port in k3d's format (docs: k3d, exposing services)."""
     match = _PORT.fullmatch(split(value).value)
     if (
         match is None
@@ -331,7 +331,7 @@ def port_mapping(value: str) -> str:
 
 
 def host_ports(mapping: str) -> range:
-    """The host's ports of a mapping; empty where k3d chooses one."""
+    """The host's ports of a mapping; empty if k3d chooses one."""
     match = _PORT.fullmatch(split(mapping).value)
     if match is None or match[1] is None or match[1] == "0":
         return range(0)

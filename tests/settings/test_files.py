@@ -62,8 +62,8 @@ def test_nothing_is_nothing(text: str) -> None:
     [
         (bomb("list"), "line 6"),
         (bomb("mapping"), "line 6"),
-        ("a: &a [*a]", "inside of what it stands for"),
-        ("a: &a {b: {c: *a}}", "inside of what it stands for"),
+        ("a: &a [*a]", "refers to a value that contains it"),
+        ("a: &a {b: {c: *a}}", "refers to a value that contains it"),
         ("a: " + "[" * 200_000, "nesting depth"),
         ("a: " + "{b: " * 200_000, f"more than {MOST_DEPTH} deep"),
         ("- " * 5000 + "x", f"more than {MOST_DEPTH} deep"),
@@ -114,7 +114,7 @@ def test_json_is_bounded_too(text: str, told: str) -> None:
 
 def test_only_files_are_read(tmp_path: Path) -> None:
     for path in (tmp_path, Path("/dev/zero")):
-        with pytest.raises(BadInput, match="is no file"):
+        with pytest.raises(BadInput, match="is not a file"):
             read(path, str(path), "a profile")
     with pytest.raises(BadInput, match="cannot read"):
         read(tmp_path / "x.yaml", "x.yaml", "a profile")

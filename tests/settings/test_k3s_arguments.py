@@ -185,7 +185,7 @@ def test_faults_are_found_without_a_value() -> None:
     found = list(faults("k3s", ["--cluster-cidr", "--v=2", "tls-san=s3cret@agent:*", "snapshotter"]))
     assert found == [
         "gives cluster-cidr no value",
-        "gives tls-san to agents alone: agent:*",
+        "gives tls-san to agents only: agent:*",
         "gives snapshotter no value",
     ]
     assert not list(faults("kubelet", ["fail-swap-on", "v=2@agent:0"]))
@@ -195,10 +195,10 @@ def test_faults_are_found_without_a_value() -> None:
     ("part", "text", "fault"),
     [
         ("k3s", "--disable=traefik --token=s3cret", "more than one argument in the text that begins with disable"),
-        ("k3s", "tls-san a -v 3", "begins with tls-san"),
-        ("apiserver", "v=2 --audit-log-maxage=1", "begins with v"),
-        ("k3s", "cluster-cidr=10.52.0.0/16,10.53.0.0/99", "gives cluster-cidr '10.53.0.0/99', which is no network"),
-        ("k3s", "--service-cidr = 10.53.0.0/16", "gives service-cidr '= 10.53.0.0/16', which is no network"),
+        ("k3s", "tls-san a -v 3", "starts with tls-san"),
+        ("apiserver", "v=2 --audit-log-maxage=1", "starts with v"),
+        ("k3s", "cluster-cidr=10.52.0.0/16,10.53.0.0/99", "gives cluster-cidr '10.53.0.0/99', which is not a network"),
+        ("k3s", "--service-cidr = 10.53.0.0/16", "gives service-cidr '= 10.53.0.0/16', which is not a network"),
         ("k3s", "--cluster-cidr=10.52.0.1/16,fd00:52::/56", ""),
         ("k3s", "--cluster-cidr=", ""),
         ("kubelet", "system-reserved=cpu=1 memory=1-2", ""),

@@ -25,8 +25,11 @@ from tests.settings.project import refused, resolved
         (["secrets.s.values.k={env: A, file: b}"], ["secrets.s.values.k has 2 sources (env, file)"]),
         (["secrets.s.values.k={}"], ["secrets.s.values.k has 0 sources"]),
         (["builds=[{name: a}, {name: a, target: x}]"], ["another build has that name"]),
-        (["builds.a={}", "registries.push=false"], ["nodes could pull it from nowhere"]),
-        (["builds.a.image=k3d-openframe-registry:5000/shop/api"], ["by the name that nodes know", "write shop/api"]),
+        (["builds.a={}", "registries.push=false"], ["nodes could not pull it"]),
+        (
+            ["builds.a.image=k3d-openframe-registry:5000/shop/api"],
+            ["nodes use that name of the push registry", "write shop/api"],
+        ),
         (["builds.a.secrets.npm={}"], ["builds.a.secrets.npm has 0 sources"]),
         (["cluster.kubernetes_version=v1.31.1", "cluster.kubelet_config.maxPods=5"], ["k3s reads them from 1.32 on"]),
         (["helm.releases.cert-manager.chart=jetstck/cert-manager"], ["did you mean jetstack/cert-manager?"]),
@@ -84,11 +87,11 @@ def test_the_layer_that_made_the_clash_is_named(tmp_path: Path) -> None:
         ),
         ("cluster.env=['A=s3cret@server']", "cluster.env.0 ends in '@server'"),
         ("cluster.env=['A=s3cret@server:0:direct']", "direct is for ports alone"),
-        ("cluster.env=['s3cret@server:*']", "cluster.env.0 is no NAME=value"),
+        ("cluster.env=['s3cret@server:*']", "cluster.env.0 is not NAME=value"),
         ("cluster.volumes=['/s3cret:/b@agents']", "cluster.volumes.0 ends in '@agents'"),
         ("cluster.args.k3s=['token=s3cret@agent:x']", "cluster.args.k3s.0 ends in '@agent:x'"),
         ("cluster.args.k3s=['--cluster-cidr']", "cluster.args.k3s gives cluster-cidr no value"),
-        ("cluster.args.apiserver=['token=s3cret@agent:*']", "cluster.args.apiserver gives token to agents alone"),
+        ("cluster.args.apiserver=['token=s3cret@agent:*']", "cluster.args.apiserver gives token to agents only"),
     ],
 )
 def test_what_k3d_or_k3s_would_refuse_is_told_when_settings_are_read(tmp_path: Path, sets: str, told: str) -> None:

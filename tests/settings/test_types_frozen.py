@@ -43,7 +43,7 @@ def settings() -> Settings:
 def test_mappings_and_lists_refuse_to_be_changed(change: Callable[[Settings], object]) -> None:
     made = settings()
     before = made.model_dump()
-    with pytest.raises(TypeError, match="settings do not change"):
+    with pytest.raises(TypeError, match="settings are immutable"):
         change(made)
     assert made.model_dump() == before
 
