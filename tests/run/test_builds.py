@@ -134,7 +134,7 @@ def test_manifests_use_images_too(tmp_path: Path) -> None:
 def test_a_placeholder_of_no_build_is_refused(tmp_path: Path, name: str) -> None:
     facts = made(tmp_path)
     release = facts.releases[0].model_copy(update={"values": {"a": f"${{{name}}}"}})
-    with pytest.raises(BadInput, match="is of no build"):
+    with pytest.raises(BadInput, match="is not a build"):
         values_of(facts, release)
     shells = "${image:-nginx} ${tag:0:7} ${tag:7} ${repository:?none}"
     literal = facts.releases[0].model_copy(update={"values": {"b": "$${image:api}", "c": shells}})

@@ -194,7 +194,7 @@ def test_faults_are_found_without_a_value() -> None:
 @pytest.mark.parametrize(
     ("part", "text", "fault"),
     [
-        ("k3s", "--disable=traefik --token=s3cret", "more than one argument in the text that begins with disable"),
+        ("k3s", "--disable=traefik --token=s3cret", "more than one argument in the item that starts with disable"),
         ("k3s", "tls-san a -v 3", "starts with tls-san"),
         ("apiserver", "v=2 --audit-log-maxage=1", "starts with v"),
         ("k3s", "cluster-cidr=10.52.0.0/16,10.53.0.0/99", "gives cluster-cidr '10.53.0.0/99', which is not a network"),
