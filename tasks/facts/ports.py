@@ -61,7 +61,8 @@ def taken(address: str, port: int) -> bool:
     An ordinary user may not bind low ports although Docker may publish them, so a permission error says nothing:
     listeners there are found by connecting, and in the kernel's own list.
     """
-    if _answers(_reachable(address), port):
+    reached = _reachable(address)
+    if _answers(reached, port) or (reached == "127.0.0.1" and _answers("::1", port)):  # `localhost` is ::1 first
         return True
     refusal = _bind(address, port)
     if refusal in (errno.EACCES, errno.EPERM):

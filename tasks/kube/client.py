@@ -170,7 +170,8 @@ def content(path: str, code: int, text: str) -> Any:  # noqa: ANN401 - any JSON 
         message = found.get("message", "") if isinstance(found, dict) else _said(text)
         error = ApiError(code, f"the API answered {code} to {path}", str(message))
         if code in (401, 403):
-            error = explained(error, f"Error from server ({'Unauthorized' if code == 401 else 'Forbidden'}): {message}")
+            said = f"Error from server ({'Unauthorized' if code == 401 else 'Forbidden'}): "  # kubectl says so already
+            error = explained(error, said + str(message).removeprefix(said))
         raise error
     if found is None:
         raise ApiError(code, f"the API's response to {path} is no JSON", _said(text))

@@ -68,6 +68,18 @@ def port_of(server: socket.socket) -> int:
     return int(server.getsockname()[1])
 
 
+def test_a_port_that_answers_at_the_other_address_of_localhost_is_taken() -> None:
+    """A browser asks ::1 first: it would show somebody else's page."""
+    try:
+        other = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("no IPv6")
+    with other:
+        port = other.getsockname()[1]
+        assert taken("127.0.0.1", port)
+    assert not taken("127.0.0.1", port)
+
+
 def test_a_port_that_answers_is_taken(server: socket.socket) -> None:
     port = port_of(server)
     assert taken("127.0.0.1", port)

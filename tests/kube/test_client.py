@@ -197,6 +197,14 @@ def test_what_is_reached_by_a_proxy_is_kubectls(tmp_path: Path, made: Certificat
     assert isinstance(open_api(path, programs), KubectlApi) is proxied
 
 
+def test_what_kubectl_says_of_a_refusal_is_said_once() -> None:
+    said = 'Error from server (Forbidden): secrets is forbidden: User "bob" cannot list resource "secrets"'
+    with pytest.raises(ApiError) as caught:
+        content("/x", 403, said)
+    assert caught.value.why.count("Error from server") == 1
+    assert caught.value.cause == "forbidden"
+
+
 @pytest.mark.parametrize(("code", "text"), [(200, "<html>Log in</html>"), (502, "\n<!DOCTYPE html>")])
 def test_a_web_page_is_told_as_one(code: int, text: str) -> None:
     with pytest.raises(ApiError) as caught:
