@@ -97,7 +97,7 @@ def _of_chart(settings: Settings, release: Release, path: tuple[str | int, ...])
     elif repository not in settings.helm.repositories:
         meant = nearest(repository, settings.helm.repositories)
         there = ", ".join(settings.helm.repositories) or "none"
-        fix = f"did you mean {meant}/{name}?" if meant else f"add helm.repositories.{repository}, or correct it"
+        fix = f"did you mean {meant}/{name}?" if meant else f"add helm.repositories.{repository}; a folder is ./{chart}"
         why = f"no repository is named '{repository}'; there are: {there}"
         yield Finding(path=path, text=f"is '{chart}'", why=why, fix=fix)
 
