@@ -16,7 +16,15 @@ from tasks.settings.derived import cache_container, upstream_url
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
 
-_MAY_BE_CACHE = ("remote-busy", "network-timeout", "network-lost", "dns", "image-pull", "registry-plain")
+_MAY_BE_CACHE = (
+    "remote-busy",
+    "network-timeout",
+    "network-lost",
+    "connection-refused",
+    "dns",
+    "image-pull",
+    "registry-plain",
+)
 """Causes of a failed pull for which a cache may be responsible: the node then tries the registry itself."""
 
 

@@ -92,7 +92,8 @@ def test_one_that_can_leaves_it_as_it_is(digest: str | None, tmp_path: Path) -> 
 @pytest.mark.parametrize("image", ["ghcr.io/shop/web:9", "ghcr.io/shop/web:1@sha256:" + "0" * 64])
 def test_an_image_that_the_caches_upstream_does_not_have_will_never_come(image: str, tmp_path: Path) -> None:
     """The node goes past the cache then, and tells what it met there: no name server, say, behind a mirror."""
-    for said in (CLOSED, "dial tcp: lookup ghcr.io on 172.18.0.1:53: no such host"):
+    refused = "dial tcp 172.18.0.9:5000: connect: connection refused"
+    for said in (CLOSED, refused, "dial tcp: lookup ghcr.io on 172.18.0.1:53: no such host"):
         found = explained(tmp_path, diagnose_pull("pod a/b", image, said), FakeBackend("", ""))
         assert (found.cause, found.transient) == ("image-missing", False)
         assert "https://ghcr.io" in found.why
