@@ -1,4 +1,4 @@
-"""The API server of rehearsed clusters: what it answers to a request at a port of this machine."""
+"""The API server of rehearsed clusters: responses to requests at a port of this machine."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _CHECKS = ("ping", "etcd", "poststarthook/start-apiserver-admission-initializer"
 """Some checks of an API server."""
 _HEALTH = frozenset({"/readyz", "/healthz", "/livez"})
 _SILENT, _BUSY = "silent", "busy"
-"""How an API is down: nothing answers, or it says that it is not ready."""
+"""How an API is down: no response, or one that it is not ready."""
 _FLAP = 1.5
-"""Seconds of one outage, without another figure."""
+"""Default seconds of one outage."""
 _RENEWED = 10.0
 """Seconds between two renewals of a node's lease (Kubernetes: Leases)."""
 _SERVER = re.compile(r"^\s*server: https?://[^\s/]+:(\d+)\s*$", re.MULTILINE)
@@ -32,38 +32,38 @@ _REFUSED = "connect: connection refused"
 
 
 class Silent(Exception):
-    """Nothing answers there."""
+    """No response."""
 
 
 def port_of(kubeconfig: str) -> int | None:
-    """Where the API of a rehearsed cluster is, by its kubeconfig; None for that of any other, or of several."""
+    """The port of a rehearsed cluster's API, from its kubeconfig; None for any other cluster, or for several."""
     ports = _SERVER.findall(kubeconfig) if MARK in kubeconfig else []
     return int(ports[0]) if len(ports) == 1 else None
 
 
 class Target:
-    """What a path names: a kind, objects of a namespace or one of them, or a part of it."""
+    """The target of a path: a kind, objects of a namespace or one of them, or a subresource."""
 
     def __init__(self, kind: Kind, namespace: str, name: str = "", part: str = "") -> None:
         self.api_version, self.kind, self.plural, self.namespaced = kind
         self.namespace, self.name, self.part = namespace, name, part
 
     def missing(self) -> Refusal:
-        """It is not there."""
+        """The error for a missing object."""
         group = self.api_version.rpartition("/")[0]
         plural = f"{self.plural}.{group}" if group else self.plural
         return Refusal(404, "NotFound", f'{plural} "{self.name}" not found')
 
 
 class ApiServer:
-    """Those of all clusters of a rehearsal. Thread-safe."""
+    """The API servers of all clusters of a rehearsal. Thread-safe."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._stores: dict[str, Objects] = {}
 
     def answers(self, port: int) -> bool:
-        """Whether something speaks TLS at a host port."""
+        """Whether a TLS server answers at a host port."""
         try:
             self.server(port)
         except Silent:
@@ -71,7 +71,7 @@ class ApiServer:
         return True
 
     def server(self, port: int) -> Container:
-        """The server behind a host port: it publishes that itself, or the load balancer before it. Raises `Silent`."""
+        """The server behind a host port: published by itself, or by the load balancer. Raises `Silent`."""
         now, doc = time.time(), self._folder.engine.read()
         found = engine.port_owner(doc, port, now)
         if found is not None and engine.role(found) == "loadbalancer":
@@ -166,7 +166,7 @@ class ApiServer:
 
 
 def _fits(values: Mapping[str, Any], selector: str) -> bool:
-    """Whether labels, or fields, fit: `KEY`, `KEY=VALUE` and `KEY!=VALUE`, with commas between them."""
+    """Whether labels, or fields, match: `KEY`, `KEY=VALUE` and `KEY!=VALUE`, separated by commas."""
     for part in filter(None, selector.split(",")):
         key, sign, value = part.partition("=")
         if key.endswith("!"):
@@ -178,11 +178,11 @@ def _fits(values: Mapping[str, Any], selector: str) -> bool:
     return True
 
 
-# -- kinds that are served, and what a path names ----------------------------------------------------------
+# -- served kinds, and the targets of paths ----------------------------------------------------------------
 
 
 def served(view: Transaction, now: float, brought: Mapping[str, list[Any]]) -> list[Kind]:
-    """Those of Kubernetes, of established definitions, and what is `brought` by k3s or once a release is there."""
+    """Kinds of Kubernetes, of established CRDs, and those `brought` by k3s or by an installed release."""
     found = list(BUILT_IN)
     for record in view.records("apiextensions.k8s.io/v1", "CustomResourceDefinition"):
         if record["served"] > now:
@@ -206,7 +206,7 @@ def _installed(view: Transaction) -> bool:
 
 
 def find(path: str, known: list[Kind]) -> Target:
-    """What a path means. Raises `Refusal`."""
+    """The target of a path. Raises `Refusal`."""
     for api_version in dict.fromkeys(kind[0] for kind in known):
         if not path.startswith(f"{root(api_version)}/"):
             continue
@@ -220,7 +220,7 @@ def find(path: str, known: list[Kind]) -> Target:
 
 
 def discovery(path: str, known: list[Kind]) -> dict[str, Any] | None:
-    """What is served, for a path that asks for that; None for any other."""
+    """The discovery document for a path; None for any other path."""
     versions = list(dict.fromkeys(kind[0] for kind in known))
     if path == "/api":
         return {"kind": "APIVersions", "versions": ["v1"]}
@@ -246,13 +246,13 @@ def discovery(path: str, known: list[Kind]) -> dict[str, Any] | None:
 
 
 def _outage(server: Container, faults: Faults, times: Times, now: float) -> str:
-    """How the API is down now by a fault; empty if it is not."""
+    """How a fault keeps the API down now; empty if it is up."""
     cluster = engine.cluster(server)
     fault = faults.find("api-flaps", cluster, server["name"])
     life = engine.life(server, now)
     if fault is None or life is None:
         return ""
-    if times.scale == 0:  # no time passes: by requests
+    if times.scale == 0:  # no time passes: count requests
         return _BUSY if faults.strike("api-flaps", cluster, server["name"]) is not None else ""
     length = float(fault.get("seconds") or _FLAP) * times.scale
     since = now - life["at"].get("ready", now) - float(fault.get("after") or 0.0) * times.scale
@@ -266,7 +266,7 @@ def _outage(server: Container, faults: Faults, times: Times, now: float) -> str:
 
 
 def _answer_health(path: str, server: Container, *, ready: bool) -> tuple[int, str] | None:
-    """To questions for its health and version; None to all others."""
+    """Responses for its health and version; None for other paths."""
     bare, _, query = path.partition("?")
     if bare in _HEALTH and not ready:
         return 500, f"[-]{_CHECKS[-1]} failed: reason withheld\n{bare.strip('/')} check failed\n"
@@ -283,7 +283,7 @@ def _answer_health(path: str, server: Container, *, ready: bool) -> tuple[int, s
 
 
 def _leases(doc: Document, cluster: str, now: float) -> list[dict[str, Any]]:
-    """One for each node, renewed as long as its kubelet runs; first a second after it has started."""
+    """One per node, renewed as long as its kubelet runs; first a second after its start."""
     found = []
     for each in engine.labelled(doc, cluster=cluster):
         begun = [life for life in each["lives"] if life["at"].get("ready", now + 1) <= now]

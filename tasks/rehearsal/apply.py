@@ -1,4 +1,4 @@
-"""Server-side apply, as far as it shows: objects are made or merged, and name who has set which of their fields."""
+"""Simulated server-side apply: objects are created or merged, with the manager of each field."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "ownerReferences": ("uid",),
     "hostAliases": ("ip",),
 }
-"""Lists whose items are known by some of their fields; all other lists are whole values (Kubernetes: `listMapKey`)."""
+"""Lists whose items have keys; all other lists are atomic (Kubernetes: `listMapKey`)."""
 _SERVERS = ("uid", "creationTimestamp", "resourceVersion", "generation", "managedFields", "deletionTimestamp")
 _NO_GENERATION = frozenset({"ConfigMap", "Secret", "Namespace", "ServiceAccount", "ResourceQuota", "LimitRange"})
 
 
 class Refusal(Exception):
-    """The API's answer to a request that it rejects."""
+    """The API's response to a request that it rejects."""
 
     def __init__(self, code: int, reason: str, message: str) -> None:
         super().__init__(message)
         self.code, self.reason, self.message = code, reason, message
 
     def status(self) -> dict[str, Any]:
-        """As the API sends it."""
+        """As sent by the API."""
         said = {"status": "Failure", "message": self.message, "reason": self.reason, "code": self.code}
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, **said}
 
 
 def apply(plane: ControlPlane, body: Object, manager: str, *, part: str = "", dry: bool = False) -> tuple[int, Object]:
-    """Code and object. `part`: `status`, where only that is set. Raises `Refusal`."""
+    """Code and object. `part`: `status`, if only that is set. Raises `Refusal`."""
     doc, now = plane.doc, plane.now
     meta = body["metadata"]
     namespace, name = meta.get("namespace", ""), meta["name"]
@@ -77,19 +77,19 @@ def _status(plane: ControlPlane, old: Record, body: Object) -> tuple[int, Object
 
 
 def _kept(old: Record, now: float) -> Record:
-    """What of a record outlives a change of its object: among it what is still to come."""
+    """The parts of a record that survive a change of its object, including pending stages."""
     kept = {key: value for key, value in old.items() if key not in ("object", "stamp")}
     return {**kept, "stages": [each for each in old.get("stages", ()) if each[0] > now]}
 
 
 def _own(body: Object) -> Object:
-    """What an applied object sets."""
+    """The fields set by an applied object."""
     meta = {key: value for key, value in body["metadata"].items() if key not in _SERVERS and value is not None}
     return {**{key: value for key, value in body.items() if key != "status"}, "metadata": meta}
 
 
 def _merged(before: Object | None, mine: Object, last: Object | None, others: list[Object]) -> Object:
-    """Ours over what is there, less what we had set before and do not any more."""
+    """Our fields over the existing ones, without those that we had set before and no longer do."""
     if before is None:
         return mine
     cleared = _without(before, last, mine, others) if last is not None else before
@@ -128,7 +128,7 @@ def _without(there: Any, last: Any, mine: Any, others: list[Any], name: str = ""
 
 
 def _sign(made: Object, before: Object | None, applied: Mapping[str, Object], now: float) -> None:
-    """What the server itself writes into metadata."""
+    """Metadata that the server itself writes."""
     meta = made["metadata"] = dict(made["metadata"])
     if made["kind"] not in _NO_GENERATION:
         changed = before is None or before.get("spec") != made.get("spec")
@@ -147,7 +147,7 @@ def _sign(made: Object, before: Object | None, applied: Mapping[str, Object], no
 
 
 def _fields(value: Object, there: Object) -> Object:
-    """The names of all that is set and still has that value (Kubernetes: `FieldsV1`)."""
+    """The names of all set fields that still have their value (Kubernetes: `FieldsV1`)."""
     found: Object = {}
     for key, each in value.items():
         live = there.get(key)
@@ -172,7 +172,7 @@ def _contains(there: Any, item: Any) -> bool:  # noqa: ANN401 - any JSON values
 
 
 def _filled(obj: Object) -> Object:
-    """With what the API adds and others look at."""
+    """With defaults of the API that others read."""
     made = dict(obj)
     if obj["kind"] == "Secret":
         made.setdefault("type", "Opaque")

@@ -1,4 +1,4 @@
-"""The engine `rehearsal`: a session whose programs, API, folders and times are a rehearsal's own."""
+"""The engine `rehearsal`: a session with simulated programs, API, folders and times."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 Place = tuple[str, str]
 """Namespace and name."""
 _LOOK = 0.02
-"""Seconds between two looks whether something has changed."""
+"""Seconds between two checks for changes."""
 _OVERLAP = 1_000_000
-"""Microseconds: what was changed so long before the version that a watch begins with is sent again."""
+"""Microseconds: changes up to that long before the start version of a watch are sent again."""
 
 
 class RehearsalApi(Api):
@@ -61,7 +61,7 @@ class RehearsalApi(Api):
         return self._ask("PATCH", path, body)
 
     def watch(self, path: str) -> Changes:
-        """The lines of a watch of one kind, everywhere. Raises `ApiError` where it is refused, or nothing answers."""
+        """The lines of a watch of one kind, in all namespaces. Raises `ApiError` if it is rejected or unanswered."""
         bare, _, query = path.partition("?")
         self.get(bare)
         given = {key: values[-1] for key, values in parse_qs(query).items()}
@@ -92,12 +92,12 @@ class Changes:
         self._over = threading.Event()
         self._records: dict[Place, Record] = {}
         self._sent: dict[Place, int] = {}
-        """Versions of the objects that exist, as they were sent last."""
+        """Versions of the existing objects, as last sent."""
         self._due: list[tuple[float, Place]] = []
-        """A heap: when an object will change by itself."""
+        """A heap of the times when objects will change on their own."""
 
     def close(self) -> None:
-        """End it; from any thread."""
+        """End the stream; from any thread."""
         self._over.set()
 
     def __iter__(self) -> Iterator[str]:
@@ -124,7 +124,7 @@ class Changes:
                 yield from self._deleted(moment, obj, first=first)
 
     def _changed(self, place: Place, now: float, *, first: bool) -> Iterator[str]:
-        """What has become of an object; when it will change by itself is noted."""
+        """The current state of an object; also records when it will change on its own."""
         record = self._records.get(place)
         if record is None:
             return
@@ -138,7 +138,7 @@ class Changes:
                 yield self._line("ADDED" if before is None else "MODIFIED", objects.seen(record, now))
 
     def _deleted(self, moment: float, obj: dict[str, Any], *, first: bool) -> Iterator[str]:
-        """What is gone; another object of that name may exist by now."""
+        """Deleted objects; another one of the same name may exist by now."""
         place = _place(obj)
         if self._records.get(place, {"object": obj})["object"]["metadata"]["uid"] != obj["metadata"]["uid"]:
             return
@@ -158,13 +158,13 @@ def _place(obj: dict[str, Any]) -> Place:
 FOLDER = "rehearsal"
 """Below DEPLOY_LOG_DIR."""
 _SIZE = 20_000_000
-"""Bytes of an image of which nothing is known."""
+"""Default bytes of an image."""
 _DROPPED = ("DOCKER_", "HELM_", "KUBECONFIG", "KUBERNETES_", "K3D_HELPER")
-"""Variables by which real programs are led to real things: stand-ins need none of them."""
+"""Variables that point real programs to real targets: the simulated ones need none of them."""
 
 
 class Rehearsed:
-    """See `tasks.facts.backend.Backend`: the cluster's API and the registries in the rehearsal's state."""
+    """See `tasks.facts.backend.Backend`: the API and the registries in the rehearsal's state."""
 
     name = "rehearsal"
     owns_cluster = True
@@ -176,59 +176,59 @@ class Rehearsed:
         self._folder = folder
 
     def api(self, kubeconfig: Path, programs: Programs) -> Api:
-        """Of a rehearsed cluster. Raises `ApiError` for a kubeconfig of any other: a rehearsal touches nothing real."""
+        """The API of a rehearsed cluster. Raises `ApiError` for other kubeconfigs: a rehearsal reaches nothing real."""
         del programs
         port = port_of(kubeconfig.read_text(encoding="utf-8"))
         if port is None:
-            raise ApiError(0, f"{kubeconfig} is of no rehearsed cluster", "a rehearsal reaches nothing real")
+            raise ApiError(0, f"{kubeconfig} is not of a rehearsed cluster", "a rehearsal reaches nothing real")
         return RehearsalApi(self._folder, port)
 
     def server_answers(self, host: str, port: int) -> bool:
-        """Whether a rehearsed server has come so far."""
+        """Whether a rehearsed server has started."""
         del host
         return ApiServer(self._folder).answers(port)
 
     def http_status(self, address: str, port: int, host: str, path: str) -> int:
-        """Well: nothing listens at a rehearsed port."""
+        """Always successful: nothing listens at a rehearsed port."""
         del address, port, host, path
         return 200
 
     def registry_answers(self, port: int, context: Context, seconds: float) -> bool:
-        """At once: `docker run` of the stand-in takes the time that a registry needs."""
+        """At once: the simulated `docker run` takes the time that a registry needs."""
         del port, context, seconds
         return True
 
     def cache_fault(self, port: int, image: Reference) -> str:
-        """A line that is down is not rehearsed, and without its cache a rehearsed node asks the registry itself."""
+        """None: a lost connection is not rehearsed, and without a cache a rehearsed node uses the registry itself."""
         del port, image
         return ""
 
     def digest(self, port: int, image: Reference) -> str | None:
-        """Of what was pushed there; what a cache has, it does not tell."""
+        """Only for pushed images; not for those in a cache."""
         registry = engine.port_owner(self._folder.engine.read(), port, time.time())
         names = {image._replace(registry=f"{host}{port}").full for host in engine.LOOPBACK}
         pushed = registry is not None and names & set(registry["holds"])
         return f"sha256:{engine.fake_digest(image.full)}" if pushed else None
 
     def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
-        """None: of a rehearsed image only the whole has a size."""
+        """Empty: only the total size of a rehearsed image is known."""
         del port, image, arch, context
         return {}
 
     def fetch(self, port: int, image: Reference, arch: str, context: Context) -> int:
-        """Takes its time, once for each image. Raises `NotFetched` where no registry runs at that port."""
+        """Takes its time, once for each image. Raises `NotFetched` if no registry runs at that port."""
         del arch
         with self._folder.engine.change() as doc:
             registry = engine.port_owner(doc, port, time.time())
             if registry is None:
-                raise NotFetched(f"the cache at 127.0.0.1:{port} does not answer", why="it does not run")
+                raise NotFetched(f"the cache at 127.0.0.1:{port} does not answer", why="it is not running")
             if engine.hold(registry, image.full):
                 return 0
         context.wait(Times.of(self._folder).seconds("fetch", image.full, image.listed))
         return _SIZE
 
     def own(self, key: tuple[str, str], act: Action, context: Context) -> Report | None:
-        """Takes its time; nothing of it runs."""
+        """Only takes the time; nothing runs."""
         del act
         context.wait(Times.of(self._folder).seconds(*key))
         return None
@@ -236,18 +236,18 @@ class Rehearsed:
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsal:
-    """What a session knows of its rehearsal."""
+    """A session's rehearsal."""
 
     folder: Folder
     root: Path
     what_if: WhatIf
     past: Mapping[str, float] = field(default_factory=dict)
-    """Seconds that steps took in this user's real launches: those of the user's own commands take them."""
+    """Seconds of steps in this user's real launches, for the user's own commands."""
     note: str = REHEARSAL_NOTE
 
     @property
     def start(self) -> Starter:
-        """What runs the stand-ins."""
+        """Runs the simulated programs."""
         return starter(self.folder.bin)
 
     def backend(self) -> Rehearsed:
@@ -255,14 +255,14 @@ class Rehearsal:
         return Rehearsed(self.folder)
 
     def stage(self, steps: Sequence[Step], facts: Facts, bounds: Bounds) -> Mapping[str, float]:
-        """Write how long the stand-ins take for what these steps need. Returns the seconds expected of each step."""
+        """Write the times of the simulated programs for these steps. Returns the expected seconds of each step."""
         times, seconds = staged(self.root, self.what_if, expecting(steps, self.past), facts, bounds)
         _write(self.folder.root / "times.json", {**times, "scale": self.what_if.scale})
         _write(self.folder.root / "kinds.json", _brought(facts))
         return {name: took * self.what_if.scale for name, took in seconds.items()} if self.what_if.scale else {}
 
     def under(self, what_if: WhatIf) -> Rehearsal:
-        """The same under other circumstances; faults of before are over."""
+        """The same under other conditions; earlier faults are cleared."""
         write(self.folder, what_if.faults)
         _heal(self.folder)
         cores = {"NCPU": math.ceil(what_if.cores)} if what_if.cores else {}
@@ -270,7 +270,7 @@ class Rehearsal:
         return replace(self, what_if=what_if)
 
     def leave(self) -> None:
-        """Clear all of it, when the last of its clusters is gone and no snapshot is left."""
+        """Remove all of it, once the last of its clusters is gone and no snapshot is left."""
 
         def unused() -> bool:
             doc = self.folder.engine.read()
@@ -282,7 +282,7 @@ class Rehearsal:
 
 
 def enter(session: Session) -> Session:
-    """The same session on a rehearsal. Raises `BadInput` where its folder cannot be ours."""
+    """The same session on a rehearsal. Raises `BadInput` if its folder cannot be used."""
     from tasks.core.paths import log_folder
 
     root = log_folder(Path(session.settings.log_dir)) / FOLDER
@@ -295,7 +295,7 @@ def enter(session: Session) -> Session:
 
 
 def _brought(facts: Facts) -> dict[str, list[list[object]]]:
-    """Kinds of the user's manifests that k3s, or a release, will bring: which of them, a rehearsal cannot know."""
+    """Kinds of the user's manifests that k3s, or a release, will define: a rehearsal cannot know which of them."""
     from tasks.kube.objects import of_k3s
 
     found: dict[str, list[list[object]]] = {"k3s": [], "releases": []}
@@ -311,14 +311,14 @@ def _brought(facts: Facts) -> dict[str, list[list[object]]]:
 
 
 def _heal(folder: Folder) -> None:
-    """Faults have changed: what would have failed by the ones before may become ready."""
+    """After a change of faults: pods that failed because of earlier ones may become ready."""
     for path in folder.state.glob(f"cluster-{FORM}-*.db"):
         with Objects(path).change() as doc:
             heal(ControlPlane(doc, time.time(), Times.of(folder), Faults(folder)))
 
 
 def environment(environ: Mapping[str, str], folder: Folder) -> dict[str, str]:
-    """Nothing in it leads to the user's own Docker, clusters or Helm; what a launch remembers is the rehearsal's."""
+    """Nothing in it points to the user's own Docker, clusters or Helm; a launch's records are the rehearsal's."""
     passed = {name: value for name, value in environ.items() if not name.startswith(_DROPPED)}
     home, path = folder.root / "home", environ.get("PATH", "").split(":")
     return {

@@ -1,15 +1,15 @@
-"""How long things take in a rehearsal, and what is to fail: times.json and faults.json of its folder.
+"""Times of a rehearsal, and its faults: times.json and faults.json in its folder.
 
-Times are seconds by key; `times.json` beside this module has them by default, each with what it is. A key is a word or
-two, and mostly what it is about: `pull rancher/k3s:v1.35.5-k3s1`. Where a key with that is missing, the one without it
-counts (`pull`), then the default. Upper and lower case are the same. `scale` multiplies all of them; 0: nothing takes
+Times are seconds by key; `times.json` beside this module has the defaults, each with a description. A key is one or two
+words, usually with a subject: `pull rancher/k3s:v1.35.5-k3s1`. If a key with the subject is missing, the one without
+it counts (`pull`), then the default. Case is ignored. `scale` multiplies all of them; 0: nothing takes
 any time.
 
 Faults are a list of `{name, target, after, times, seconds}`:
 
-`target`  a part of what it is about: an image, a container, a port, NAMESPACE/NAME, a command line; empty: whatever
-          comes first
-`after`   seconds (scaled as all others are) until it strikes; without it each strikes where it is described below
+`target`  a part of the subject: an image, a container, a port, NAMESPACE/NAME, a command line; empty: the first
+                    one
+`after`   seconds (scaled like all others) until it strikes; without it each strikes as described below
 `times`   how often it strikes; without it always
 `seconds` how long one strike of `api-flaps` lasts (1.5)
 """
@@ -37,7 +37,7 @@ def _usual() -> Mapping[str, tuple[float, str]]:
 
 
 class Times:
-    """What a times.json says, over the default."""
+    """The values of a times.json, over the defaults."""
 
     __slots__ = ("_given", "scale")
 
@@ -47,35 +47,35 @@ class Times:
 
     @classmethod
     def of(cls, folder: Folder) -> Times:
-        """Those of a rehearsal."""
+        """The times of a rehearsal."""
         return cls(folder.read("times.json"))
 
     def seconds(self, key: str, *names: str) -> float:
-        """Scaled seconds of a key, about the first of these names that is known."""
+        """Scaled seconds of a key, for the first of these names that is known."""
         known = (self._given.get(each.lower()) for each in (*(f"{key} {name}" for name in names), key))
         return next((each for each in known if each is not None), _usual()[key][0]) * self.scale
 
 
 NAMES: Mapping[str, str] = {
-    "pull-stalls": "a pull of the image goes on for ever, after its first layers",
-    "pull-rate-limited": "the registry of the image refuses to give more for now",
-    "registry-dies": "the registry's container ends after it has started, again and again",
-    "port-taken": "the engine refuses to publish the host port: something else listens there",
-    "node-crashes": "the node's k3s ends after it has started, again and again",
-    "api-flaps": "the cluster's API does not answer for a while, again and again, once it is ready",
-    "disk-full": "no space is left for the image that is pulled, or for the container or node that is started",
+    "pull-stalls": "a pull of the image stalls forever, after its first layers",
+    "pull-rate-limited": "the registry of the image rejects more pulls for now",
+    "registry-dies": "the registry's container exits repeatedly after its start",
+    "port-taken": "the engine cannot publish the host port: it is in use",
+    "node-crashes": "the node's k3s exits repeatedly after its start",
+    "api-flaps": "the cluster's API repeatedly does not answer for a while, once it is ready",
+    "disk-full": "no space is left for a pulled image, or for a container or node that starts",
     "release-never-ready": "pods of the release run, and never become ready",
-    "image-missing": "there is no such image: one that is pulled, or those of the release's pods",
+    "image-missing": "the image does not exist: a pulled one, or those of the release's pods",
     "repository-fails": "a chart repository answers 500",
-    "engine-restarts": "the engine breaks off what it tells of the nodes, as when it ends itself",
-    "killed": "the program of that command line is killed in the middle of its work",
-    "hangs": "the program of that command line stops in the middle of its work, and never ends",
+    "engine-restarts": "the engine closes its stream of events, as at its own end",
+    "killed": "the program with that command line is killed during its work",
+    "hangs": "the program with that command line hangs during its work",
 }
 _FIELDS = ("name", "target", "after", "times", "seconds")
 
 
 def parse(text: str) -> dict[str, Any]:
-    """One fault as an option gives it: `NAME[=TARGET][,after=S][,times=N][,seconds=S]`. Raises `BadInput`."""
+    """One fault of an option: `NAME[=TARGET][,after=S][,times=N][,seconds=S]`. Raises `BadInput`."""
     head, *more = text.split(",")
     name, _, target = (part.strip() for part in head.partition("="))
     numbers: dict[str, float] = {}
@@ -86,7 +86,7 @@ def parse(text: str) -> dict[str, Any]:
         except ValueError:
             raise BadInput(
                 f"'{part}' of the fault '{text}' is not understood",
-                why="after a fault's name and target stand numbers" if sign else "it has no value",
+                why="a fault's name and target are followed by numbers" if sign else "it has no value",
                 fix="write it as NAME=TARGET,after=SECONDS,times=N",
             ) from None
     if name not in NAMES:
@@ -106,18 +106,18 @@ def parse(text: str) -> dict[str, Any]:
 
 def _meant(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean '{near[0]}'?" if near else "nothing that is known looks like it"
+    return f"did you mean '{near[0]}'?" if near else "no known name is similar"
 
 
 def write(folder: Folder, faults: Sequence[Fault]) -> None:
-    """Set what is to fail from now on; what has struck before is forgotten."""
+    """Set the faults from now on; earlier strikes are cleared."""
     folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder.state / "struck.json").unlink(missing_ok=True)
     (folder.root / "faults.json").write_text(json.dumps(faults, indent=1) + "\n", encoding="utf-8")
 
 
 class Faults:
-    """Those of a rehearsal."""
+    """The faults of a rehearsal."""
 
     __slots__ = ("_folder", "rows")
 
@@ -126,7 +126,7 @@ class Faults:
         self.rows: list[Fault] = folder.read("faults.json", list)
 
     def find(self, name: str, *subjects: str) -> Fault | None:
-        """The first fault of that name about one of these; it is not counted."""
+        """The first fault of that name for one of these subjects; not counted."""
         return next((row for row in self.rows if row["name"] == name and _about(row, subjects)), None)
 
     def strike(self, name: str, *subjects: str) -> Fault | None:
@@ -145,7 +145,7 @@ class Faults:
 
 
 def _about(row: Fault, subjects: Sequence[str]) -> bool:
-    """Whole words count: 80 is no part of 8080, agent-1 none of agent-10."""
+    """Matches whole words: 80 is no part of 8080, agent-1 none of agent-10."""
     target = str(row.get("target") or "")
     word = re.compile(rf"(?<![A-Za-z0-9]){re.escape(target)}(?![A-Za-z0-9])")
     return not target or any(word.search(subject) for subject in subjects)

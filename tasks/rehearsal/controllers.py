@@ -1,4 +1,4 @@
-"""What controllers make of objects: pods of workloads, where those go and what becomes of them, and what belongs to
+"""Simulated controllers: pods of workloads, their scheduling and states, and dependent objects of
 namespaces, services and others.
 """
 
@@ -17,28 +17,28 @@ from tasks.rehearsal.objects import Object, Record, Transaction
 
 _REVISION = "deployment.kubernetes.io/revision"
 READY, NEVER_READY, NO_IMAGE, DONE = "ready", "never ready", "no image", "done"
-"""What becomes of a pod."""
+"""Outcomes of a pod."""
 _UNSCHEDULABLE = "0/1 nodes are available: 1 node(s) had untolerated taint(s)."
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-"""What generated names consist of (Kubernetes: `apimachinery/pkg/util/rand`)."""
+"""Characters of generated names (Kubernetes: `apimachinery/pkg/util/rand`)."""
 
 
 class ControlPlane:
-    """What controllers know beside the objects."""
+    """State of controllers besides the objects."""
 
     def __init__(self, doc: Transaction, now: float, times: Times, faults: Faults) -> None:
         self.doc, self.now, self.times, self.faults = doc, now, times, faults
 
     @property
     def active(self) -> float:
-        """From when on controllers work; now, if they do."""
+        """When controllers start to work; now, if they already do."""
         return max(self.now, float(self.doc.fact("controllers") or 0.0))
 
     def outcome(self, obj: Object) -> tuple[float, str]:
         """Seconds from `active` until pods of a workload are ready, and whether they ever are.
 
-        Those of k3s count from the API's readiness, a release's from the end of its installation: what controllers
-        begin late is no later for it.
+        Those of k3s count from the API's readiness, a release's from the end of its installation: a late start of
+        controllers does not delay them further.
         """
         meta = obj["metadata"]
         release = (meta.get("annotations") or {}).get(RELEASE_NAME, "")
@@ -61,21 +61,21 @@ class ControlPlane:
 
 
 def follow(plane: ControlPlane, record: Record, before: Object | None) -> None:
-    """What controllers do about an object that was made or changed; `before`: what it was."""
+    """The reaction of controllers to a created or changed object; `before`: its previous state."""
     act = _CONTROLLERS.get(record["object"]["kind"])
     if act is not None:
         act(plane, record, before)
 
 
 def delete(plane: ControlPlane, obj: Object) -> None:
-    """Take away an object and all that was made for it. No task deletes a namespace here."""
+    """Delete an object and its dependents. No task deletes a namespace here."""
     plane.doc.remove(obj, plane.now)
     for record in plane.doc.owned(obj):
         delete(plane, record["object"])
 
 
 def heal(plane: ControlPlane) -> None:
-    """Pods that would never get ready are recreated: what was wrong with them may be over."""
+    """Recreate pods that would never become ready: their fault may be over."""
     for kind in _COUNTS:
         for record in plane.doc.existing("apps/v1", kind, plane.now):
             status = objects.seen(record, float("inf")).get("status") or {}
@@ -94,7 +94,7 @@ _COUNTS = {
         "numberReady numberAvailable",
     ),
 }
-"""Fields of a status that count all pods, and those that are ready."""
+"""Fields of a status that count all pods, and ready ones."""
 
 
 def _template(obj: Object) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _workload(plane: ControlPlane, record: Record, before: Object | None) -> Non
 
 
 def _places(plane: ControlPlane, owner: Object, mark: str) -> list[tuple[str, float, str]]:
-    """Names of an owner's pods, from when on each is there, and the node that it is bound to."""
+    """Names of an owner's pods, with the time of creation and the bound node."""
     own = owner["metadata"]["name"]
     if owner["kind"] == "DaemonSet":
         return [
@@ -143,7 +143,7 @@ def _places(plane: ControlPlane, owner: Object, mark: str) -> list[tuple[str, fl
 
 
 def _replica_set(plane: ControlPlane, obj: Object, template: Mapping[str, Any], mark: str) -> Object:
-    """Of a Deployment, for this version of its pods."""
+    """The ReplicaSet of a Deployment for this version of its pods."""
     meta, count = obj["metadata"], _count(obj)
     notes = meta["annotations"] = dict(meta.get("annotations") or {})
     notes[_REVISION] = str(int(notes.get(_REVISION, "0")) + 1)
@@ -162,7 +162,7 @@ def _replica_set(plane: ControlPlane, obj: Object, template: Mapping[str, Any], 
 
 
 def _report(plane: ControlPlane, record: Record, count: int, due: float) -> None:
-    """What a workload's status is when its controller has seen it, and when all of it is ready."""
+    """A workload's status when its controller has observed it, and when everything is ready."""
     obj = record["object"]
     every, ready = (dict.fromkeys(names.split(), count) for names in _COUNTS[obj["kind"]])
     late, available = ([_condition("Available", word), _condition("Progressing", "True")] for word in ("False", "True"))
@@ -203,7 +203,7 @@ def _pod(plane: ControlPlane, record: Record, before: Object | None) -> None:
 
 
 def _suffix(text: str, digits: int = 5) -> str:
-    """Letters for a name, the same each time for the same text."""
+    """Letters for a name, deterministic for a text."""
     number, found = int(fake_digest(text)[:24], 16), ""
     while len(found) < digits:
         number, letter = divmod(number, len(_LETTERS))
@@ -212,7 +212,7 @@ def _suffix(text: str, digits: int = 5) -> str:
 
 
 def _nodes(view: Transaction) -> list[tuple[str, float]]:
-    """Nodes that are registered or will be, with the moment from which each is ready; the first ready one first."""
+    """Nodes that are registered or will be, with the time when each becomes ready; the first one first."""
     found = [
         (str(record["object"]["metadata"]["name"]), float(record["ready"])) for record in view.records("v1", "Node")
     ]
@@ -220,7 +220,7 @@ def _nodes(view: Transaction) -> list[tuple[str, float]]:
 
 
 def _assign(view: Transaction, number: int, now: float) -> tuple[str, float]:
-    """Where the n-th pod goes, and when: among nodes that are ready now, else to the first that will be."""
+    """Node and time for the n-th pod: among nodes that are ready now, else the first one to be ready."""
     found = _nodes(view)
     ready = [each for each in found if each[1] <= now]
     if ready:
@@ -241,7 +241,7 @@ def _put(
     outcome: str = READY,
     node: str = "",
 ) -> float:
-    """One pod; the moment when it has come to its end or is ready. `seconds` count from now, or from its node's."""
+    """Create a pod; returns when it is ready or done. `seconds` count from now, or from its node's readiness."""
     where, placed = (node, now) if node else _assign(doc, number, now)
     unbound = {**_condition("PodScheduled", "False"), "reason": "Unschedulable", "message": _UNSCHEDULABLE}
     meta = {key: value for key, value in (template.get("metadata") or {}).items() if key in ("labels", "annotations")}
@@ -265,7 +265,7 @@ def _object(api_version: str, kind: str, meta: Mapping[str, Any], **more: Any) -
 
 
 def _reference(owner: Object) -> dict[str, Any]:
-    """How an object names who made it."""
+    """The owner reference of an object."""
     about = {key: owner[key] for key in ("apiVersion", "kind")}
     name, uid = owner["metadata"]["name"], owner["metadata"]["uid"]
     return {**about, "name": name, "uid": uid, "controller": True, "blockOwnerDeletion": True}
@@ -276,7 +276,7 @@ def _condition(kind: str, value: str) -> dict[str, Any]:
 
 
 def _outcome(obj: Object, outcome: str, due: float) -> dict[str, Any]:
-    """What the pod's status is in the end."""
+    """The pod's final status."""
     named, at, ready = obj["spec"].get("containers") or [], stamp(due, 0), outcome == READY
     phase, states = "Running", [{"running": {"startedAt": at}}] * len(named)
     if outcome == NO_IMAGE:
@@ -295,13 +295,13 @@ def _outcome(obj: Object, outcome: str, due: float) -> dict[str, Any]:
 
 
 def _not_found(image: str) -> str:
-    """What containerd says of an image that its registry does not have."""
+    """Message of containerd about an image that its registry does not have."""
     whole = parse(image).full
     return f'failed to pull and unpack image "{whole}": failed to resolve reference "{whole}": {whole}: not found'
 
 
 def _event(doc: Transaction, pod: Object, outcome: str, at: float) -> None:
-    """A warning, as the kubelet tells it."""
+    """A warning event of the kubelet."""
     meta = pod["metadata"]
     image = str((pod["spec"].get("containers") or [{}])[0].get("image", ""))
     reason, message = ("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503")
@@ -317,7 +317,7 @@ def _event(doc: Transaction, pod: Object, outcome: str, at: float) -> None:
 
 
 def _service(plane: ControlPlane, record: Record, before: Object | None) -> None:
-    """What names the addresses behind it, in the old form and the new one. Rehearsed pods have none."""
+    """The addresses of a Service, as Endpoints and EndpointSlice. Rehearsed pods have none."""
     obj = record["object"]
     if before is not None or not obj["spec"].get("selector"):
         return

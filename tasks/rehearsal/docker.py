@@ -1,4 +1,4 @@
-"""The stand-in for docker: the engine and its containers."""
+"""The simulated docker: the engine and its containers."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ from tasks.rehearsal.program import Call, Commands, Exit, Given, dispatch
 from tasks.settings.derived import DATA
 
 _EARLIER = 1.0
-"""Seconds before `docker events` begins whose starts it reports: where nothing takes time k3d may be faster."""
+"""Seconds before `docker events` starts whose events it includes: without delays k3d may be faster."""
 _LOOK = 0.02
-"""Seconds between two looks; the time that passes in a rehearsal is real."""
+"""Seconds between two checks; the time that passes in a rehearsal is real."""
 _FREE = 100_000_000
-"""Kilobytes of the disk that are free."""
+"""Free kilobytes of the disk."""
 
 
 def main(call: Call) -> None:
     """Raises `Exit`, `getopt.GetoptError`."""
     act, given = dispatch(call, _COMMANDS, last=("run", "create", "exec"))
-    if call.args[0] not in ("build", "events", "logs", "pull", "push", "run"):  # they take a time of their own
+    if call.args[0] not in ("build", "events", "logs", "pull", "push", "run"):  # they have their own times
         call.wait("docker")
     act(call, given)
 
 
-# -- the engine, and containers as they are ---------------------------------------------------------------
+# -- the engine, and the state of containers ---------------------------------------------------------------
 
 
 def _info(call: Call, given: Given) -> None:
-    """As Docker 28 describes itself; machine.json holds what is to differ from this machine."""
+    """Like Docker 28; machine.json has fields that differ from this machine."""
     system = os.uname()
     facts: dict[str, Any] = {
         "ID": "REHEARSAL",
@@ -104,7 +104,7 @@ def _inspect(call: Call, given: Given) -> None:
 
 
 def _inspected(container: Container, now: float) -> dict[str, Any]:
-    """What is read of `docker container inspect`, in the form of Docker 28."""
+    """The fields of `docker container inspect` that are read, as in Docker 28."""
     ports = {inside: rows for inside, rows in container["ports"].items() if rows}
     mounts = [{"Type": "volume", "Name": data_volume(container), "Destination": DATA}]
     return {
@@ -134,7 +134,7 @@ def _inspected(container: Container, now: float) -> dict[str, Any]:
 
 
 def _events(call: Call, given: Given) -> None:
-    """Until it is ended."""
+    """Until it is terminated."""
     wanted, began = filters(given), call.now()
     last = began if call.times.scale else began - _EARLIER
     fault = call.faults.strike("engine-restarts", "engine")
@@ -205,7 +205,7 @@ def _copy_volume(call: Call, given: Given) -> None:
 
 
 def _make(call: Call, given: Given) -> str:
-    """Make a container; its id. Raises `Exit`."""
+    """Create a container; returns its id. Raises `Exit`."""
     ref, *words = given.args
     if engine.find_image(call.engine.read(), ref) is None:
         try:
@@ -236,7 +236,7 @@ def _make(call: Call, given: Given) -> str:
 
 
 def _each(call: Call, given: Given, act: Callable[[Document, Container], str], *, forced: bool = False) -> None:
-    """Do something to each container; one that does not exist is no failure where it is `forced`. Raises `Exit`."""
+    """Apply a function to each container; with `forced` a missing one is no failure. Raises `Exit`."""
 
     def found(doc: Document, ref: str) -> str:
         container = engine.find(doc, ref)
@@ -283,7 +283,7 @@ def _pause(call: Call, given: Given) -> None:
 
 
 def _remove(call: Call, given: Given) -> None:
-    """With `--force`, as the tasks have it: one that does not exist is no failure."""
+    """With `--force`, as used by the tasks: a missing container is no failure."""
     call.checkpoint()
     call.wait("rm", *given.args)
     _each(call, given, lambda doc, each: lifecycle.remove(call, doc, each), forced=True)

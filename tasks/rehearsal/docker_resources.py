@@ -1,4 +1,4 @@
-"""The stand-in for docker: images, networks, volumes, and what is in containers; how it answers."""
+"""The simulated docker: images, networks, volumes, and contents of containers; its output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LIMITED = (
     "toomanyrequests: You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit"
 )
 KILOBYTES = 131_072
-"""Of a node's volume and a registry's."""
+"""Paths of a node's volume and a registry's."""
 _ACTION = re.compile(r"\{\{(json )?(\.[\w.]*)\}\}")
 
 
@@ -35,7 +35,7 @@ def daemon_error(text: str) -> Exit:
 
 
 def for_each(call: Call, refs: Iterable[str], act: Callable[[Document, str], str]) -> None:
-    """Do something to each; its name on stdout, or why it could not be done on stderr. Raises `Exit`."""
+    """Apply a function to each; prints its name to stdout, or the error to stderr. Raises `Exit`."""
     wrong = []
     with call.engine.change() as doc:
         for ref in refs:
@@ -57,7 +57,7 @@ def find(doc: Document, ref: str) -> Container:
 
 
 def render(template: str, row: Mapping[str, Any]) -> str:
-    """A row by a Go template of fields, with `json` or without."""
+    """A row rendered by a Go template of fields, with `json` or without."""
 
     def fill(match: re.Match[str]) -> str:
         value: Any = row
@@ -69,7 +69,7 @@ def render(template: str, row: Mapping[str, Any]) -> str:
 
 
 def show(call: Call, given: Given, kind: str, rows: Mapping[str, Mapping[str, Any] | None]) -> None:
-    """What was found by its name on stdout, what was not on stderr. Raises `Exit`."""
+    """Existing objects to stdout, errors for missing ones to stderr. Raises `Exit`."""
     found = [row for row in rows.values() if row is not None]
     if not given.get("format"):
         call.say(json.dumps(found))
@@ -81,12 +81,12 @@ def show(call: Call, given: Given, kind: str, rows: Mapping[str, Mapping[str, An
 
 
 def labels(given: Given) -> dict[str, str]:
-    """What is given as `--label KEY=VALUE`."""
+    """The values of `--label KEY=VALUE`."""
     return dict(row.partition("=")[::2] for row in given.all("label"))
 
 
 def filters(given: Given) -> dict[str, list[str]]:
-    """What is given as `--filter KEY=VALUE`, by key."""
+    """The values of `--filter KEY=VALUE`, by key."""
     found: dict[str, list[str]] = {}
     for key, _, value in (row.partition("=") for row in given.all("filter")):
         found.setdefault(key, []).append(value)
@@ -94,7 +94,7 @@ def filters(given: Given) -> dict[str, list[str]]:
 
 
 def fits(labels: Mapping[str, str], filters: Iterable[str]) -> bool:
-    """Whether labels fit all filters of the form `KEY` or `KEY=VALUE`."""
+    """Whether labels match all filters of the form `KEY` or `KEY=VALUE`."""
     return all(
         labels.get(key) == value if sign else key in labels for key, sign, value in (f.partition("=") for f in filters)
     )
@@ -104,7 +104,7 @@ def fits(labels: Mapping[str, str], filters: Iterable[str]) -> bool:
 
 
 def pull(call: Call, ref: str, say: Callable[[str], None], platform: str = "") -> None:
-    """Pull an image, through a cache where its name is one's. Raises `Exit`."""
+    """Pull an image, through a cache if its name is that of one. Raises `Exit`."""
     image, doc = parse(ref), call.engine.read()
     registry = engine.registry_of(doc, ref, call.now())
     if registry is None and _is_published(doc, ref):  # a registry that is not rehearsed has every image
@@ -126,13 +126,13 @@ def pull(call: Call, ref: str, say: Callable[[str], None], platform: str = "") -
     with call.engine.change() as doc:
         engine.add_image(doc, ref, origin.listed)["architecture"] = platform.partition("/")[2].partition("/")[0]
         cache = engine.registry_of(doc, ref, call.now())
-        if cache is not None and cached_for:  # what came through it is in it
+        if cache is not None and cached_for:  # the cache has it now
             engine.hold(cache, origin.full)
     say(f"Status: Downloaded newer image for {image.listed}")
 
 
 def _is_published(doc: Document, ref: str) -> bool:
-    """Whether the registry of an image is a port of a container; it may not run."""
+    """Whether the registry of an image is a published port of a container, running or not."""
     host, _, port = parse(ref).registry.partition(":")
     known = (str(number) for each in doc["containers"].values() for _, _, number in engine.published(each))
     return f"{host}:" in engine.LOOPBACK and port in known
@@ -143,7 +143,7 @@ def _pull(call: Call, given: Given) -> None:
 
 
 def _build(call: Call, given: Given) -> None:
-    """Nothing is built: only the image is there afterwards."""
+    """Nothing is built: only the image exists afterwards."""
     name = labels(given).get(LABEL, "")
     call.checkpoint()
     call.wait("build", name)
@@ -183,7 +183,7 @@ def _tag(call: Call, given: Given) -> None:
 
 
 def _untag(call: Call, given: Given) -> None:
-    """`docker rmi`: an image that has no name any more is gone."""
+    """`docker rmi`: an image without a name is removed."""
 
     def act(doc: Document, ref: str) -> str:
         listed, key = parse(ref).listed, engine.find_image(doc, ref)
@@ -273,7 +273,7 @@ def _remove_volumes(call: Call, given: Given) -> None:
     for_each(call, given.args, act)
 
 
-# -- what is in volumes and containers ---------------------------------------------------------------------
+# -- contents of volumes and containers --------------------------------------------------------------------
 
 
 def data_volume(container: Container) -> str:
@@ -283,14 +283,14 @@ def data_volume(container: Container) -> str:
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """The objects of a cluster, where there are any."""
+    """The objects of a cluster, if there are any."""
     if source.exists():
         with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
             old.backup(new)
 
 
 def _kubeconfig(folder: Path, server: str) -> str:
-    """As k3s writes it, but with a mark that this cluster is rehearsed, and certificates that are none."""
+    """As written by k3s, with a mark for rehearsed clusters, and invalid certificates."""
     pem = f"-----BEGIN CERTIFICATE-----\nREHEARSAL of {server}\n-----END CERTIFICATE-----\n"
     text = b2a_base64(pem.encode(), newline=False).decode()
     mark = {"name": MARK, "extension": {"folder": str(folder)}}
@@ -301,7 +301,7 @@ def _kubeconfig(folder: Path, server: str) -> str:
 
 
 def _copy(call: Call, given: Given) -> None:
-    """`docker cp` of a file into a container, or out of one as an archive on stdout. Raises `Exit`."""
+    """`docker cp` of a file into a container, or from one as an archive to stdout. Raises `Exit`."""
     source, target = given.args
     if source.startswith("/"):
         ref, _, path = target.partition(":")
@@ -327,7 +327,7 @@ def _copy(call: Call, given: Given) -> None:
 
 
 def _exec(call: Call, given: Given) -> None:
-    """Those commands that the tasks run in nodes and registries."""
+    """The commands that the tasks run in nodes and registries."""
     ref, *words = given.args
     container = find(call.engine.read(), ref)
     if not engine.running(container, call.now()):

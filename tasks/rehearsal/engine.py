@@ -1,7 +1,7 @@
-"""What the engine has: containers, images, networks and volumes, in one JSON document.
+"""The engine's state: containers, images, networks and volumes, in one JSON document.
 
-What will happen to a container is written when it is started: ends of its `lives` and lines of its `log` may lie in the
-future, and whoever reads sees those whose time has come. So no process has to stand behind a container.
+The future of a container is written when it is started: ends of its `lives` and lines of its `log` may lie in the
+future, and readers see those whose time has come. So no process is needed for a container.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tasks.core.imageref import parse
 Document = dict[str, Any]
 Container = dict[str, Any]
 Life = dict[str, Any]
-"""`start`, `end` (None: it goes on), exit `code`, and `at`: the moments of its stages."""
+"""`start`, `end` (None: still running), exit `code`, and `at`: the times of its stages."""
 
 _NEVER = "0001-01-01T00:00:00Z"
 _ANY = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
@@ -27,13 +27,13 @@ LOOPBACK = ("127.0.0.1:", "localhost:")
 
 
 def blank() -> Document:
-    """An engine that has nothing."""
+    """An empty engine."""
     networks = {name: _network(number) for number, name in enumerate(("bridge", "host", "none"), 17)}
     return {"images": {}, "containers": {}, "networks": networks, "volumes": {}, "pushed": []}
 
 
 def stamp(moment: float, digits: int = 9) -> str:
-    """A moment as engines write it: RFC 3339 in UTC, with so many digits of a second."""
+    """A time as engines write it: RFC 3339 in UTC, with that many fractional digits."""
     whole, rest = divmod(round(moment * 1e9), 10**9)
     text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
     return f"{text}.{rest:09d}"[: len(text) + 1 + digits] + "Z" if digits else f"{text}Z"
@@ -45,7 +45,7 @@ def identity() -> str:
 
 
 def fake_digest(text: str) -> str:
-    """64 digits for a name: the same each time, and no digest of anything (hashlib would cost 5 ms)."""
+    """64 digits for a name: deterministic, but no real digest (hashlib would cost 5 ms)."""
     return "".join(f"{zlib.crc32(f'{number}{text}'.encode()):08x}" for number in range(8))
 
 
@@ -86,7 +86,7 @@ def find(doc: Document, ref: str) -> Container | None:
 
 
 def role(container: Container) -> str:
-    """k3d's role of a container: server, agent, loadbalancer or registry; empty for one of others."""
+    """k3d's role of a container: server, agent, loadbalancer or registry; empty for others."""
     return str(container["labels"].get("k3d.role", ""))
 
 
@@ -96,14 +96,14 @@ def cluster(container: Container) -> str:
 
 
 def labelled(doc: Document, **labels: str) -> list[Container]:
-    """Those with these labels of k3d (`cluster`, `role`), in the order of their names."""
+    """Containers with these labels of k3d (`cluster`, `role`), by name."""
     wanted = {f"k3d.{key}": value for key, value in labels.items()}
     found = [each for each in doc["containers"].values() if wanted.items() <= each["labels"].items()]
     return sorted(found, key=lambda each: (len(each["name"]), each["name"]))
 
 
 def argument(container: Container, name: str) -> list[str]:
-    """Values of a flag of k3s that may be given several times, each with several parts between commas."""
+    """Values of a repeatable flag of k3s, each with several parts separated by commas."""
     words = container["cmd"]
     found = [word.partition("=")[2] for word in words if word.startswith(f"--{name}=")]
     found += [value for flag, value in pairwise(words) if flag == f"--{name}"]
@@ -120,45 +120,45 @@ def version(image: str) -> str:
 
 
 def life(container: Container, now: float) -> Life | None:
-    """The last one that has begun."""
+    """The last life that has started."""
     begun: list[Life] = [each for each in container["lives"] if each["start"] <= now]
     return begun[-1] if begun else None
 
 
 def running(container: Container, now: float) -> bool:
-    """Whether a process is in it now."""
+    """Whether a process runs in it now."""
     found = life(container, now)
     return found is not None and (found["end"] is None or found["end"] > now)
 
 
 def restarting(container: Container, now: float) -> bool:
-    """Whether it has ended, and the engine will start it again."""
+    """Whether it has exited, and the engine will restart it."""
     found = life(container, now)
     return found is not None and not running(container, now) and found is not container["lives"][-1]
 
 
 def reached(container: Container, stage: str, now: float) -> bool:
-    """Whether the life that goes on has come to that stage of it."""
+    """Whether the current life has reached that stage."""
     found = life(container, now)
     return found is not None and running(container, now) and found["at"].get(stage, now + 1) <= now
 
 
 def ready_at(doc: Document, cluster: str, now: float) -> float | None:
-    """When the API of a cluster is ready, or was: by the first of its servers that runs."""
+    """When the API of a cluster is, or was, ready: for the first running server."""
     lives = [life for each in labelled(doc, cluster=cluster, role="server") for life in each["lives"]]
     going_on = (each for each in lives if each["end"] is None or each["end"] > now)
     return min((each["at"]["ready"] for each in going_on if "ready" in each["at"]), default=None)
 
 
 def begin(container: Container, at: float) -> None:
-    """A new life, which does not end yet."""
+    """A new life without an end yet."""
     _forget(container, at)
     container["lives"].append({"start": at, "end": None, "code": 0, "at": {}})
     container["started"], container["error"] = at, ""
 
 
 def end(container: Container, at: float, code: int) -> None:
-    """End the life that goes on, and whatever was to come."""
+    """End the current life, and everything scheduled."""
     _forget(container, at)
     if container["lives"] and container["lives"][-1]["end"] is None:
         container["lives"][-1] |= {"end": at, "code": code}
@@ -192,13 +192,13 @@ def status(container: Container, now: float) -> dict[str, Any]:
 
 
 def restarts(container: Container, now: float) -> int:
-    """How often the engine has started it again by itself since it was started."""
+    """Restarts by the engine since it was started."""
     first = float(container["started"])
     return max(0, sum(bool(first <= each["start"] <= now) for each in container["lives"]) - 1)
 
 
 def events(doc: Document, since: float, until: float) -> list[dict[str, Any]]:
-    """Starts and ends after one moment, and not after the other; in order, as Docker 28 writes them."""
+    """Starts and ends between two times; in order, in the format of Docker 28."""
     rows = [
         (moment, action, more, each)
         for each in doc["containers"].values()
@@ -234,7 +234,7 @@ def published(container: Container) -> Iterator[tuple[str, str, int]]:
 
 
 def port_owner(doc: Document, port: int, now: float, address: str = "") -> Container | None:
-    """The container that runs and publishes a host port."""
+    """The running container that publishes a host port."""
     for each in doc["containers"].values():
         for _, other, number in published(each):
             if number == port and (other == address or _ANY & {other, address}) and running(each, now):
@@ -244,7 +244,7 @@ def port_owner(doc: Document, port: int, now: float, address: str = "") -> Conta
 
 
 def add_network(doc: Document, name: str, labels: Mapping[str, str]) -> None:
-    """A new network with a range of its own."""
+    """A new network with its own address range."""
     taken = {each["net"] for each in doc["networks"].values()}
     doc["networks"][name] = {**_network(next(each for each in range(20, 256) if each not in taken)), "labels": labels}
 
@@ -271,7 +271,7 @@ def find_image(doc: Document, ref: str) -> str | None:
 
 
 def add_image(doc: Document, ref: str, origin: str) -> dict[str, Any]:
-    """The engine has an image now. `origin`: its name at its registry, from which its id is made up."""
+    """Add an image to the engine. `origin`: its name at its registry, for generating its id."""
     image, key = parse(ref), f"sha256:{fake_digest(origin)}"
     made: dict[str, Any] = doc["images"].setdefault(key, {"tags": [], "digests": [], "architecture": "", "build": ""})
     if not image.digest:
@@ -283,7 +283,7 @@ def add_image(doc: Document, ref: str, origin: str) -> dict[str, Any]:
 
 
 def tag_image(doc: Document, key: str, ref: str) -> None:
-    """Give an image a name, which no other one has then."""
+    """Give an image a name, taking it from any other."""
     listed = parse(ref).listed
     for each in doc["images"].values():
         each["tags"] = [name for name in each["tags"] if name != listed]
@@ -291,19 +291,19 @@ def tag_image(doc: Document, key: str, ref: str) -> None:
 
 
 def registry_of(doc: Document, ref: str, now: float) -> Container | None:
-    """The container that serves the registry of an image, where that is a port of this machine."""
+    """The container that serves the registry of an image, if that is a port of this machine."""
     host, _, port = parse(ref).registry.partition(":")
     return port_owner(doc, int(port), now) if f"{host}:" in LOOPBACK and port.isdigit() else None
 
 
 def upstream(registry: Container) -> str:
-    """The registry that a cache serves; empty for a registry that is no cache."""
+    """The registry behind a cache; empty for other registries."""
     label = str(registry["labels"].get(CACHE_LABEL, PUSH))
     return "" if label == PUSH else label
 
 
 def hold(registry: Container, ref: str) -> bool:
-    """A registry has an image from now on; whether it had it before."""
+    """Add an image to a registry; returns whether it was there before."""
     name = parse(ref).full
     had = name in registry["holds"]
     if not had:

@@ -1,11 +1,11 @@
-"""The folder of a rehearsal: its programs, its state, and what it is to know of times and faults.
+"""The folder of a rehearsal: its programs, its state, and its times and faults.
 
-bin/            docker, k3d, kubectl and helm: the stand-ins as programs, for shells and other programs
-state/          what they have made: engine-3.json, and a database for each cluster (`tasks.rehearsal.objects`)
-times.json      how long things take: see `tasks.rehearsal.conditions`
-faults.json     what is to fail: see `tasks.rehearsal.conditions`
+bin/            docker, k3d, kubectl and helm: the simulated programs, for shells and other programs
+state/          what they have created: engine-3.json, and a database for each cluster (`tasks.rehearsal.objects`)
+times.json      times: see `tasks.rehearsal.conditions`
+faults.json     faults: see `tasks.rehearsal.conditions`
 machine.json    fields of `docker info` that differ from this machine (optional)
-versions.json   which version helm is, if not the one of `VERSIONS` (optional)
+versions.json   the version of helm, if not the one of `VERSIONS` (optional)
 """
 
 from __future__ import annotations
@@ -28,38 +28,38 @@ from tasks.core.lock import open_lock, release, take
 from tasks.rehearsal.engine import blank
 
 VARIABLE = "OPENFRAME_REHEARSAL"
-"""Names the folder of the rehearsal that is going on."""
+"""Names the folder of the current rehearsal."""
 MARK = "openframe-rehearsal"
 """The extension of a rehearsed cluster in its kubeconfig: names the folder."""
 PROGRAMS = ("docker", "k3d", "kubectl", "helm")
 VERSIONS = {"docker": "28.2.2", "k3d": "v5.9.0", "kubectl": "v1.35.5", "helm": "v4.3.1"}
-"""What the stand-ins say they are: those that are pinned (config/pins.yaml), and the engine that they were compared
+"""Versions of the simulated programs: the pinned ones (config/pins.yaml), and the engine that they were compared
 with."""
 FORM = 3
-"""Of what is in state/: what was left in another form is not there."""
+"""Version of state/: state in another format is ignored."""
 ENGINE = f"engine-{FORM}.json"
 _TICK = 20_000_000
-"""Nanoseconds, more than a file system's clock takes for a step: within one, two states of a file may look alike."""
+"""Nanoseconds, more than the resolution of a file system's clock: within it, two states of a file may look alike."""
 _SIGN = "REHEARSAL"
 _IN_USE = "in-use.lock"
 _HANDLES: dict[Path, int] = {}
-"""Locks of rehearsals that this process uses; they end with it."""
+"""Locks of rehearsals that this process uses; released with it."""
 _TEXT = """REHEARSAL: nothing in this folder is real.
 
-bin/ holds stand-ins for docker, k3d, kubectl and helm. They make no container and reach no network; what they have
-"made" is in state/. To look around by hand: PATH="{folder}/bin:$PATH"
+bin/ has simulated docker, k3d, kubectl and helm. They create no container and reach no network; what they have
+"created" is in state/. To inspect it manually: PATH="{folder}/bin:$PATH"
 """
 
 
 class NoJson(Exception):
-    """A file of a rehearsal is no JSON document."""
+    """A file of a rehearsal is not a JSON document."""
 
 
 class Document:
-    """One JSON document in one file, which several processes change. Thread-safe.
+    """One JSON document in one file, changed by several processes. Thread-safe.
 
-    A writer holds a lock beside the file and puts a whole new one in its place: a reader needs no lock, and a writer
-    that is killed leaves the file of before.
+    A writer holds a lock beside the file and replaces it atomically: a reader needs no lock, and a killed writer
+    leaves the previous file.
     """
 
     __slots__ = ("_blank", "_read", "path")
@@ -68,10 +68,10 @@ class Document:
         self.path = path
         self._blank = blank
         self._read: tuple[object, Any] = (None, None)
-        """What tells one state of the file from all others, and what it held."""
+        """Identifies the state of the file, with its content."""
 
     def read(self) -> Any:  # noqa: ANN401 - any JSON document
-        """As it is now; it may be shared: whoever wants to change it uses `change`. Raises `NoJson`."""
+        """The current content, possibly shared: use `change` to modify it. Raises `NoJson`."""
         try:
             with self.path.open(encoding="utf-8") as file:
                 found = os.fstat(file.fileno())
@@ -86,11 +86,11 @@ class Document:
         except FileNotFoundError:
             return self._blank()
         except ValueError as error:
-            raise NoJson(f"{self.path} is no JSON: {error}") from None
+            raise NoJson(f"{self.path} is not JSON: {error}") from None
 
     @contextlib.contextmanager
     def change(self) -> Iterator[Any]:
-        """The document, alone; written when the block ends well."""
+        """The document under the lock; written if the block succeeds."""
         lock = open_lock(self.path.with_name(f"{self.path.name}.lock"))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -115,12 +115,12 @@ class Folder:
 
     @property
     def bin(self) -> Path:
-        """The stand-ins: first on the PATH, and the project's own folder of programs."""
+        """The simulated programs: first on the PATH, and the project's own folder of programs."""
         return self.root / "bin"
 
     @property
     def state(self) -> Path:
-        """What was made."""
+        """What was created."""
         return self.root / "state"
 
     def cluster(self, name: str) -> Path:
@@ -132,25 +132,25 @@ class Folder:
         return self.state / f"volume-{FORM}-{name}.db"
 
     def version(self, program: str) -> str:
-        """What a stand-in says it is."""
+        """The version of a simulated program."""
         return str(self.read("versions.json").get(program, VERSIONS[program]))
 
     def read(self, name: str, blank: Callable[[], Any] = dict) -> Any:  # noqa: ANN401 - any JSON document
-        """A file of this folder; blank if it is not there. Raises `NoJson`."""
+        """A file of this folder; empty if it does not exist. Raises `NoJson`."""
         return self._files.setdefault(name, Document(self.root / name, blank)).read()
 
 
 def of(environ: Mapping[str, str]) -> Folder | None:
-    """The rehearsal that an environment names; None without one."""
+    """The rehearsal in an environment; None without one."""
     root = environ.get(VARIABLE, "")
     return Folder(Path(root)) if root else None
 
 
-# -- as the tasks use it: written, used by this process, or cleared ------------------------------------------
+# -- as used by the tasks: written, used by this process, or cleared ----------------------------------------
 
 
 def prepare(root: Path) -> None:
-    """Write the programs, and an empty state where there is none; what was rehearsed before stays."""
+    """Write the programs, and an empty state if there is none; existing state stays."""
     folder = Folder(root.absolute())
     folder.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.bin.mkdir(mode=0o700, exist_ok=True)
@@ -160,7 +160,7 @@ def prepare(root: Path) -> None:
 
 
 def occupy(root: Path) -> None:
-    """Use a rehearsal until this process ends: nobody clears it meanwhile. Waits for one who does."""
+    """Lock a rehearsal until this process ends, so that nothing clears it. Waits for another process that clears it."""
     path = root.absolute() / _IN_USE
     handle = _HANDLES.get(path)
     while True:
@@ -179,12 +179,12 @@ def occupy(root: Path) -> None:
 
 
 def clear(root: Path, unused: Callable[[], bool]) -> None:
-    """Remove a rehearsal that no other process uses, if it is `unused`; any other folder is left alone."""
+    """Remove a rehearsal that no other process uses, if it is `unused`; any other folder is left unchanged."""
     path = root.absolute() / _IN_USE
     handle = _HANDLES.get(path)
     if handle is None or not (root / _SIGN).is_file():
         return
-    release(handle)  # of two that leave at the same moment one may have it
+    release(handle)  # of two processes that leave at the same time one may have the lock
     try:
         take(handle)
     except TimeoutError:
@@ -203,7 +203,7 @@ def _holds(handle: int, path: Path) -> bool:
 
 
 def _script(program: str, root: Path) -> str:
-    """A start as short as can be: no site-packages, nothing of the user's environment (-I, -S)."""
+    """The fastest start: no site-packages, nothing of the user's environment (-I, -S)."""
     import yaml  # what costs a stand-in most
 
     project, packages = Path(__file__).parents[2], Path(yaml.__file__).parents[1]
@@ -213,14 +213,14 @@ def _script(program: str, root: Path) -> str:
     )
     return (
         "#!/bin/sh\n"
-        f"# REHEARSAL: a stand-in for {program}; nothing that it says it makes is real\n"
+        f"# REHEARSAL: simulated {program}; nothing that it creates is real\n"
         f'root={shlex.quote(str(root))}; export {VARIABLE}="${{{VARIABLE}:-$root}}"\n'
         f'exec {shlex.quote(sys.executable)} -I -S -c {shlex.quote(start)} {program} "$@"\n'
     )
 
 
 def _write(path: Path, text: str, mode: int) -> None:
-    """Whole or not at all: another process may be starting what is replaced."""
+    """Atomically: another process may be starting the replaced program."""
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return
     with replacing(path, mode, sync=False) as file:

@@ -1,6 +1,6 @@
-"""The stand-in for helm, version 4 or what versions.json says.
+"""The simulated helm, version 4 or that of versions.json.
 
-Charts are made up from their names: a Deployment and its Service. A release's revisions are Secrets, as Helm has them.
+Charts are generated from their names: a Deployment and its Service. A release's revisions are Secrets, as in Helm.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _is_old(call: Call) -> bool:
 
 
 class _Chart:
-    """A chart's name, version, and image unless values say another."""
+    """A chart's name, version, and image unless values override it."""
 
     def __init__(self, name: str, version: str, image: object = None) -> None:
         self.name, self.version = name, version
@@ -62,7 +62,7 @@ class _Chart:
         self.image = image if isinstance(image, str) else usual
 
     def packed(self) -> bytes:
-        """As `helm package` packs one; the same bytes each time."""
+        """Like `helm package`; deterministic."""
         head = {"apiVersion": "v2", "name": self.name, "version": self.version, "type": "application"}
         made = io.BytesIO()
         with tarfile.open(fileobj=made, mode="w:gz") as archive:
@@ -95,7 +95,7 @@ class _Chart:
 def _find(call: Call, reference: str, version: str) -> _Chart:
     """A chart by its reference: a path, an OCI address, or a repository's. Raises `Exit`.
 
-    Of a range of versions there is the newest of all charts.
+    For a range of versions it is the latest one of all charts.
     """
     path = Path(reference)
     if reference.startswith((".", "/")) or path.exists():
@@ -111,7 +111,7 @@ def _find(call: Call, reference: str, version: str) -> _Chart:
 
 
 def _read(path: Path) -> _Chart:
-    """Of an archive, or a folder. Raises `Exit`."""
+    """The chart in an archive, or a folder. Raises `Exit`."""
     texts: dict[str, str] = {}
     if path.is_dir():
         texts = {name: (path / name).read_text() for name in _FILES if (path / name).is_file()}
@@ -132,7 +132,7 @@ def _read(path: Path) -> _Chart:
 
 
 def _load(text: str) -> Any:  # noqa: ANN401 - any YAML value
-    """A YAML document; what tasks and stand-ins write is JSON, which is read at a tenth of the cost."""
+    """A YAML document; tasks and simulated programs write JSON, which is parsed at a tenth of the cost."""
     try:
         return json.loads(text)
     except ValueError:
@@ -153,7 +153,7 @@ def _manifest(objects: list[Object]) -> str:
 
 
 def _values(call: Call) -> dict[str, Any]:
-    """They come through stdin."""
+    """Values from stdin."""
     return dict(_load(call.stdin.read().decode()) or {})
 
 
@@ -193,7 +193,7 @@ def _package(call: Call, given: Given) -> None:
 
 
 def _dependencies(call: Call, given: Given) -> None:
-    """Of a chart's folder; versions are not compared."""
+    """For a chart's folder; versions are not compared."""
     folder = Path(given.args[0])
     if not (folder / "Chart.yaml").is_file():
         raise Exit(1, "Error: Chart.yaml file is missing")
@@ -219,12 +219,12 @@ class _Revision:
 
     @property
     def objects(self) -> list[Object]:
-        """What it has put into the cluster."""
+        """Its applied objects."""
         return [json.loads(line) for line in self.payload["manifest"].splitlines() if line.startswith("{")]
 
 
 class _Release:
-    """The release that a command is about, in its cluster."""
+    """The release of a command, in its cluster."""
 
     def __init__(self, call: Call, given: Given) -> None:
         self.name, self.namespace = given.args[0], given.get("namespace")
@@ -235,7 +235,7 @@ class _Release:
         self.revisions = sorted(rows, key=lambda each: each.number)
 
     def store(self, payload: Mapping[str, Any], status: str, labels: Mapping[str, str]) -> None:
-        """Keep a revision with a status."""
+        """Store a revision with a status."""
         whole, number = {**payload, "info": {"status": status, "description": ""}}, str(payload["version"])
         data = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(whole).encode(), mtime=0)))
         own = {"name": self.name, "owner": "helm", "status": status, "version": number}
@@ -248,7 +248,7 @@ class _Release:
         self.cluster.apply({**secret, "data": {"release": data.decode()}}, self.namespace, "helm")
 
     def deploy(self, payload: dict[str, Any], objects: list[Object], labels: Mapping[str, str], word: str) -> None:
-        """Put in its objects; one that is refused fails the release. Raises `Exit`."""
+        """Apply its objects; a rejected one fails the release. Raises `Exit`."""
         notes = {RELEASE_NAME: self.name, RELEASE_NAMESPACE: self.namespace}
         for obj in objects:
             meta = {**obj["metadata"], "annotations": {**(obj["metadata"].get("annotations") or {}), **notes}}
@@ -259,7 +259,7 @@ class _Release:
                 raise Exit(1, f"Error: {word} FAILED: {refused.message}") from None
 
     def finish(self, payload: dict[str, Any], labels: Mapping[str, str]) -> None:
-        """The revision is deployed, and those before it are replaced."""
+        """Mark the revision as deployed, and the previous ones as superseded."""
         for each in self.revisions:
             if each.status == "deployed" or each.status.startswith("pending"):
                 self.store(each.payload, "superseded", each.labels)
@@ -285,7 +285,7 @@ def _upgrade(call: Call, given: Given) -> None:
         "config": own,
         "manifest": _manifest(objects),
     }
-    if not _is_old(call):  # version 4 applies a revision as the one before, a first one by the server
+    if not _is_old(call):  # version 4 applies a revision like the previous one, a first one server-side
         payload["apply_method"] = last.payload.get("apply_method", "csa") if last else SERVER_SIDE
     pending = "pending-upgrade" if last else "pending-install"
     if given.get("dry-run"):
@@ -300,7 +300,7 @@ def _upgrade(call: Call, given: Given) -> None:
 
 
 def _uninstall(call: Call, given: Given) -> None:
-    """One that is gone is no failure: `--ignore-not-found`."""
+    """A missing one is no failure: `--ignore-not-found`."""
     release = _Release(call, given)
     if not release.revisions:
         return
@@ -315,7 +315,7 @@ def _uninstall(call: Call, given: Given) -> None:
 
 
 def _rollback(call: Call, given: Given) -> None:
-    """To the revision before. Raises `Exit`."""
+    """To the previous revision. Raises `Exit`."""
     release = _Release(call, given)
     if len(release.revisions) < 2:
         raise Exit(1, f"Error: release{' has no 0 version' if release.revisions else ': not found'}")
@@ -329,7 +329,7 @@ def _rollback(call: Call, given: Given) -> None:
 
 
 def _post_rendered(call: Call, given: Given, objects: list[Object]) -> list[Object]:
-    """The objects as the post-renderer leaves them: a program for version 3, a plugin for version 4. Raises `Exit`."""
+    """The objects as returned by the post-renderer: a program for version 3, a plugin for version 4. Raises `Exit`."""
     name = given.get("post-renderer")
     if not name:
         return objects
@@ -376,4 +376,4 @@ _ONLY_4: Commands = {
     "upgrade": (_upgrade, f"{_INSTALL} force-conflicts", 2),
     "rollback": (_rollback, f"{_ROLLBACK} force-conflicts", 1),
 }
-"""Those with options that only one of the versions has."""
+"""Commands with options of only one of the versions."""

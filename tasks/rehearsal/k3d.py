@@ -1,4 +1,4 @@
-"""The stand-in for k3d: clusters created from a config file (v1alpha5), started and deleted, and agents added."""
+"""The simulated k3d: clusters created from a config file (v1alpha5), started and deleted, and agents added."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PROXY = ("K3D_IMAGE_LOADBALANCER", "ghcr.io/k3d-io/k3d-proxy")
 _VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|(\w+))")
 _LOOK = 0.02
 _ENDLESS = "3600s"
-"""The time-out where none is given."""
+"""The default timeout."""
 
 
 def main(call: Call) -> None:
@@ -44,7 +44,7 @@ def _info(call: Call, text: str) -> None:
 
 
 def _end(call: Call, timeout: str) -> float:
-    """When a command's time is over."""
+    """When a command times out."""
     return call.began + float((timeout or _ENDLESS).rstrip("s"))
 
 
@@ -52,7 +52,7 @@ def _end(call: Call, timeout: str) -> float:
 
 
 def load(path: str, environ: Mapping[str, str]) -> Any:  # noqa: ANN401 - of YAML
-    """A config file, in which variables are expanded as k3d does it."""
+    """A config file, with variables expanded as by k3d."""
     from tasks.core import yaml
 
     text = Path(path).read_text(encoding="utf-8")
@@ -60,7 +60,7 @@ def load(path: str, environ: Mapping[str, str]) -> Any:  # noqa: ANN401 - of YAM
 
 
 class _Config:
-    """What a config file says of a cluster and of each node's container."""
+    """The config file's values for a cluster and for each node's container."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.document, self.name = document, str(document["metadata"]["name"])
@@ -71,15 +71,15 @@ class _Config:
         self.nodes = [(role, number) for role, count in self._counts.items() for number in range(count)]
 
     def _chosen(self, filters: Sequence[str]) -> frozenset[tuple[str, int]]:
-        """The nodes that filters mean: those that there are, as the tasks have seen to it."""
+        """The nodes that match filters, limited to existing ones."""
         return frozenset(node_filters.nodes(tuple(filters), self._counts))
 
     def _of(self, rows: Sequence[Mapping[str, Any]] | None, key: str, node: tuple[str, int]) -> list[str]:
-        """Values of a list that hold for a node."""
+        """Values of a list that apply to a node."""
         return [str(row[key]) for row in rows or () if node in self._chosen(row["nodeFilters"])]
 
     def container(self, node: tuple[str, int]) -> dict[str, Any]:
-        """What a node's container is made with."""
+        """The parameters of a node's container."""
         role, first = node[0], node == ("server", 0)
         runtime, k3s = self.options.get("runtime", {}), self.options.get("k3s", {})
         cmd, env = [], []
@@ -115,7 +115,7 @@ class _Config:
         }
 
     def _ports(self, node: tuple[str, int]) -> dict[str, list[dict[str, str]]]:
-        """Those that the load balancer publishes for others are its own."""
+        """Ports that the load balancer publishes for others belong to it."""
         entry = ("loadbalancer" if self.balanced else "server", 0)
         found: dict[str, list[dict[str, str]]] = {}
         if node == entry:
@@ -161,7 +161,7 @@ def _create(call: Call, given: Given) -> None:
 
 
 def _make_nodes(call: Call, config: _Config, nodes: Mapping[str, dict[str, Any]]) -> None:
-    """All containers, none of them started. Raises `Exit`."""
+    """Create all containers without starting them. Raises `Exit`."""
     tools, proxy = (
         call.environ.get(variable) or f"{image}:{VERSIONS['k3d'].removeprefix('v')}"
         for variable, image in (_TOOLS, _PROXY)
@@ -186,7 +186,7 @@ def _make_nodes(call: Call, config: _Config, nodes: Mapping[str, dict[str, Any]]
             if refused:
                 raise _fatal(f"Failed to create node '{own}': Error response from daemon: {refused}")
             there = engine.make(doc, own, ref, call.now(), networks=[network], **made)
-            if node == "server-0":  # it finds what a snapshot has put into its volume
+            if node == "server-0":  # it finds the data of a snapshot in its volume
                 copy_database(call.folder.volume(data_volume(there)), call.folder.cluster(config.name))
 
 
@@ -198,7 +198,7 @@ def _start(call: Call, given: Given) -> None:
 
 
 def _delete(call: Call, given: Given) -> None:
-    """Containers, network and volumes; registries only leave the network."""
+    """Containers, network and volumes; registries are only disconnected."""
     name = given.args[0]
     call.checkpoint()
     call.wait("delete", name)
@@ -217,7 +217,7 @@ def _delete(call: Call, given: Given) -> None:
 
 
 def _start_nodes(call: Call, name: str, end: float) -> None:
-    """Start servers, agents and the load balancer, each when those before are up. Raises `Exit`."""
+    """Start servers, agents and the load balancer, each after the previous group is up. Raises `Exit`."""
     _info(call, f"Starting cluster '{name}'")
     servers, agents, balancers = (engine.labelled(call.engine.read(), cluster=name, role=role) for role in _NODES)
     for each in servers:
@@ -233,7 +233,7 @@ def _start_nodes(call: Call, name: str, end: float) -> None:
 
 
 def _start_node(call: Call, name: str) -> None:
-    """Raises `Exit` for what the engine refuses."""
+    """Raises `Exit` if the engine rejects it."""
     _info(call, f"Starting node '{name}'")
     with call.engine.change() as doc:
         container = engine.find(doc, name)
@@ -244,7 +244,7 @@ def _start_node(call: Call, name: str) -> None:
 
 
 def _await(call: Call, name: str, stage: str, line: str, end: float) -> None:
-    """Wait for a line in a node's log, as k3d does: for a stage of its life. Raises `Exit` when the time is over."""
+    """Wait for a line in a node's log, like k3d: for a stage of its life. Raises `Exit` on a timeout."""
     while True:
         container = engine.find(call.engine.read(), name)
         if container is None:
@@ -258,7 +258,7 @@ def _await(call: Call, name: str, stage: str, line: str, end: float) -> None:
 
 
 def _add_agent(call: Call, given: Given) -> None:
-    """`k3d node create`: it copies an agent; where there is none, a server, less what is the server's own."""
+    """`k3d node create`: it copies an agent; if there is none, a server, without the server's own arguments."""
     own, name = f"k3d-{given.args[0]}-0", given.get("cluster")
     _info(call, f"Adding 1 node(s) to the runtime local cluster '{name}'...")
     with call.engine.change() as doc:
@@ -292,4 +292,4 @@ _COMMANDS: Commands = {
     "cluster delete": (_delete, "", 1),
     "node create": (_add_agent, "role= cluster=,c memory= timeout= k3s-node-label= k3s-arg=", 1),
 }
-"""Those that the tasks call."""
+"""The commands that the tasks use."""

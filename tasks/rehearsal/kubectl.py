@@ -1,4 +1,4 @@
-"""The stand-in for kubectl, and how it and helm reach a rehearsed cluster: by the port in a kubeconfig."""
+"""The simulated kubectl, and how it and helm reach a rehearsed cluster: by the port in a kubeconfig."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tasks.rehearsal.objects import BUILT_IN
 from tasks.rehearsal.program import Call, Commands, Exit, Given, dispatch
 
 _GROUPS = ("v1", "apps/v1", "batch/v1", "networking.k8s.io/v1", "storage.k8s.io/v1")
-"""Where `get` looks for a kind that is named without its group."""
+"""Where `get` looks up a kind without its group."""
 
 
 def main(call: Call) -> None:
     """Raises `Exit`, `getopt.GetoptError`."""
-    if call.args[:1] == ["--kubeconfig"]:  # it may stand before the command, as in what a failed launch says
+    if call.args[:1] == ["--kubeconfig"]:  # it may precede the command, as in the message of a failed launch
         call.args = [*call.args[2:], *call.args[:2]]
     act, given = dispatch(call, _COMMANDS)
     try:
@@ -40,14 +40,14 @@ class Refused(Exception):
 
 
 class Cluster:
-    """The API behind a kubeconfig. Raises `Exit` for that of a cluster that is not rehearsed."""
+    """The API behind a kubeconfig. Raises `Exit` if its cluster is not rehearsed."""
 
     def __init__(self, call: Call, kubeconfig: str) -> None:
         self._port = _port(call, kubeconfig)
         self._server = ApiServer(call.folder)
 
     def request(self, method: str, path: str, body: str = "") -> tuple[int, str]:
-        """Code and text. Raises `Exit` where nothing answers."""
+        """Code and text. Raises `Exit` without a response."""
         try:
             return self._server.request(method, self._port, path, body)
         except Silent:
@@ -55,7 +55,7 @@ class Cluster:
             raise Exit(1, f"{said} - did you specify the right host or port?") from None
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
-        """A document; None where there is none. Raises `Refused`."""
+        """A document; None if it does not exist. Raises `Refused`."""
         code, text = self.request("GET", path)
         if code == 404:
             return None
@@ -64,7 +64,7 @@ class Cluster:
         return json.loads(text)
 
     def path(self, obj: dict[str, Any], namespace: str) -> str:
-        """Of an object of a release, whose kinds are Kubernetes' own."""
+        """The path of an object of a release, whose kinds are built in."""
         kind = obj["apiVersion"], obj["kind"]
         plural, namespaced = next(each[2:] for each in BUILT_IN if each[:2] == kind)
         return path(obj["apiVersion"], plural, namespace if namespaced else "", obj["metadata"]["name"])
@@ -78,14 +78,14 @@ class Cluster:
 
 
 def _port(call: Call, kubeconfig: str) -> int:
-    """Raises `Exit`; a cluster that is not rehearsed is never reached."""
+    """Raises `Exit`; a cluster that is not rehearsed is never contacted."""
     path = Path(kubeconfig or call.environ.get("KUBECONFIG", "").split(":")[0] or "/nonexistent")
     try:
         found = port_of(path.read_text(encoding="utf-8"))
     except OSError:
         raise Exit(1, f"error: stat {path}: no such file or directory") from None
     if found is None:
-        raise Exit(1, f"REHEARSAL: {path} leads to a cluster that is not rehearsed; nothing real is reached")
+        raise Exit(1, f"REHEARSAL: {path} points to a cluster that is not rehearsed; nothing real is reached")
     return found
 
 
@@ -105,7 +105,7 @@ def _version(call: Call, _given: Given) -> None:
 
 
 def _get(call: Call, given: Given) -> None:
-    """What looks around in a cluster: objects of a kind, or a path of the API."""
+    """Inspection: objects of a kind, or a path of the API."""
     call.wait("kubectl")
     cluster, path = Cluster(call, given.get("kubeconfig")), given.get("raw")
     if not path:
@@ -132,12 +132,12 @@ def _path(cluster: Cluster, kind: str, namespace: str) -> str:
 
 
 def _kustomize(call: Call, given: Given) -> None:
-    """By the real kubectl, where there is one: rendering reaches no cluster."""
+    """With the real kubectl, if it is installed: rendering contacts no cluster."""
     folders = [each for each in call.environ.get("PATH", "").split(os.pathsep) if Path(each) != call.folder.bin]
     own = Path(__file__).parents[2] / ".tools" / "bin"
     real = Programs(folder=own, env={"PATH": os.pathsep.join(folders)}).where("kubectl")
     if real is None:
-        raise Exit(1, "error: REHEARSAL: a kustomization is rendered by the real kubectl, and there is none")
+        raise Exit(1, "error: REHEARSAL: a kustomization needs the real kubectl, which is not installed")
     try:
         done = Programs(env=call.environ).run(Command(argv=(real, "kustomize", *given.args)))
     except CommandFailed as error:

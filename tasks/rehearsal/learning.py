@@ -1,6 +1,6 @@
-"""`invoke rehearse --learn RUN`: a time profile from recorded launches of this machine.
+"""`invoke rehearse --learn RUN`: creates a time profile from recorded launches of this machine.
 
-The figures are found so that the model's times are those that were measured.
+The figures are fitted so that the model's times match the measured ones.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 _ROUNDS = 12
 _STEP = 1.25
-"""Factor by which a figure is tried larger and smaller; it comes closer to 1 each round."""
+"""Factor by which a figure is varied; it approaches 1 with each round."""
 _PRIOR = 0.02
-"""How much a figure is held back that the measurements say little of: as seconds squared for each factor of e."""
+"""Penalty for changing figures that the measurements say little about: seconds squared for each factor of e."""
 Figure = tuple[str, str]
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -47,13 +47,13 @@ class Recorded:
 
 
 def recorded(run: RunRecord) -> Recorded | None:
-    """A run as a launch; None for one that created no cluster, did not end well, or tells no work of its steps."""
+    """A run as a launch; None if it created no cluster, failed, or has no work of its steps."""
     ran = [result for result in run.results if result.state is State.RAN]
     create = next((each.work for each in ran if isinstance(each.work, CreateCluster)), None)
     if not run.good or run.task != "up" or create is None:
         return None
     steps, servers, agents = tuple(_step(each) for each in run.results), create.servers, create.agents
-    # a record does not tell whether a chart was validated: most launches are not the first of their charts
+    # a record does not say whether a chart was validated: most launches are not the first of their charts
     installed = frozenset(step.work.release for step in steps if isinstance(step.work, InstallRelease))
     return Recorded(
         steps=steps,
@@ -74,19 +74,19 @@ def _step(result: Result) -> Step:
         kind="helm" if isinstance(work, InstallRelease) else kind,
         wait=result.waits,
         skip=None if result.state is State.RAN else result.why or "skipped",
-        until=(result.name,) if isinstance(work, WatchNodes | PullAhead) else (),  # a guard; of what, no record tells
+        until=(result.name,) if isinstance(work, WatchNodes | PullAhead) else (),  # a guard, without its targets
         work=work,
     )
 
 
 def predicted(profile: Profile, launch: Recorded) -> dict[str, float]:
-    """When each step ends, by the model, on the machine that the profile is of; the wall under `~after`."""
+    """The modelled end of each step, on the machine of the profile; the wall time under `~after`."""
     found = activities(launch.steps, launch.scene, profile)
     return {name: end for name, (_, end) in simulate(found, WhatIf().machine(profile), launch.bounds).items()}
 
 
 def fit(launches: Sequence[Recorded], start: Profile) -> Profile:
-    """Change one figure after another as long as the launches are predicted better; else those of `start` hold."""
+    """Vary one figure after another as long as the predictions improve; unused ones keep their `start` value."""
     best, error = start, _error(start, start, launches)
     step = _STEP
     for _ in range(_ROUNDS):
@@ -119,7 +119,7 @@ def _with(profile: Profile, figure: Figure, value: float) -> Profile:
 
 
 def _error(profile: Profile, start: Profile, launches: Sequence[Recorded]) -> float:
-    """Mean square of the seconds by which the ends of steps are predicted wrongly, the wall counted as many."""
+    """Mean square error of the predicted ends of steps in seconds, with more weight on the wall time."""
     total, count = 0.0, 0
     for launch in launches:
         found = predicted(profile, launch)
@@ -132,7 +132,7 @@ def _error(profile: Profile, start: Profile, launches: Sequence[Recorded]) -> fl
 
 
 def learn(session: Session, runs: Sequence[str], name: str) -> int:
-    """Fit the profile's figures to these runs, and keep it under a name. Raises `BadInput`."""
+    """Fit the profile's figures to these runs, and store it under a name. Raises `BadInput`."""
     from tasks.core.files import write_whole
     from tasks.runs.catalogue import find, read
     from tasks.view.console import out
@@ -141,8 +141,8 @@ def learn(session: Session, runs: Sequence[str], name: str) -> int:
     if not _NAME.fullmatch(name):
         raise BadInput(
             f"--timing is '{name}'",
-            why="it becomes the name of a file: small letters, digits and hyphens",
-            fix="such as laptop-8-cores",
+            why="it is used as a file name: lower case letters, digits and hyphens",
+            fix="choose one such as laptop-8-cores",
         )
     path = session.root / FOLDER / f"{name}.yaml"
     log_dir = Path(session.settings.log_dir).expanduser()
@@ -160,15 +160,15 @@ def _launch(run: RunRecord) -> Recorded:
     launch = recorded(run) if run.engine == "k3d" else None
     if launch is None:
         raise BadInput(
-            f"{run.name} is no launch to learn from",
-            why="that is a run of `up` on k3d which made a cluster and ended well, recorded with the work of its steps",
-            fix="name others: invoke report --history --run up lists them",
+            f"{run.name} is not a launch to learn from",
+            why="it must be a successful `up` on k3d that created a cluster, recorded with the work of its steps",
+            fix="choose others: invoke report --history --run up lists them",
         )
     return launch
 
 
 def named(profile: Profile, runs: Sequence[RunRecord]) -> Profile:
-    """With what it rests on."""
+    """With a description of its basis."""
     newest = max(runs, key=lambda run: run.started)
     system = newest.system
     rests = {
@@ -181,7 +181,7 @@ def named(profile: Profile, runs: Sequence[RunRecord]) -> Profile:
 
 
 def sizes(runs: Sequence[RunRecord]) -> dict[str, float]:
-    """MB that came of images, where a record tells: of the node image, and of a workload's on the average."""
+    """Downloaded MB of images, if recorded: of the node image, and the average of a workload's."""
     nodes, workloads = list[float](), list[float]()
     for work in (result.work for run in runs for result in run.results):
         match work:

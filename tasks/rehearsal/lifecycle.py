@@ -1,8 +1,8 @@
-"""Containers from their start to their removal, and what happens in them meanwhile, written down when they are started.
+"""Containers from start to removal; all events in between are written at the start.
 
-Stages of a server: `apiserver`, `answers` (its port speaks), `ready` (/readyz is 200), `up` (k3d goes on). Of an agent:
-`ready` (it is registered). What a new cluster has without anybody applying it is in k3s.json (k3s 1.32), each object
-with what `--disable` calls it; what is `later` comes when k3s's jobs that run Helm are done.
+Stages of a server: `apiserver`, `answers` (its port answers), `ready` (/readyz is 200), `up` (k3d continues). Of an
+agent: `ready` (it is registered). Objects of a new cluster itself are in k3s.json (k3s 1.32), each
+with its name for `--disable`; `later` ones appear when k3s's Helm jobs are done.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from tasks.rehearsal.objects import Object, Objects
 from tasks.rehearsal.program import Call
 
 Plan = list[tuple[str, float, str]]
-"""Stage, moment, and the lines that are written then."""
+"""Stage, time, and the lines that are logged then."""
 
 UP, REGISTERED, BALANCING = "k3s is up and running", "Successfully registered node", "start worker processes"
-"""What k3d waits for in a log (k3d: `pkg/types/k3slogs.go`)."""
+"""Log lines that k3d waits for (k3d: `pkg/types/k3slogs.go`)."""
 _LIVES = 10
-"""Starts of a node that ends again and again, as far ahead as they are written down."""
+"""Number of starts of a node in a crash loop that are written in advance."""
 _BACK_OFF, _LONGEST, _LEAST = 0.1, 10.0, 0.02
-"""Seconds until the engine starts it again: first, then twice as many each time; at most; and where no time passes."""
+"""Seconds until the engine restarts it: first, then doubling; at most; and without a time scale."""
 _GRACE = 40.0
-"""Seconds after which a node that is silent counts as lost (kube-controller-manager: `node-monitor-grace-period`)."""
+"""Seconds after which a silent node counts as lost (kube-controller-manager: `node-monitor-grace-period`)."""
 _NO_SPACE = "no space left on device"
 _PANIC = "panic: runtime error: invalid memory address or nil pointer dereference"
 
 
 def create_refused(call: Call, doc: Document, name: str) -> str:
-    """Why the engine makes no such container; empty if it does."""
+    """Why the engine cannot create the container; empty if it can."""
     there = engine.find(doc, name)
     if there is not None:
         return f'Conflict. The container name "/{name}" is already in use by container "{there["id"]}".'
@@ -42,7 +42,7 @@ def create_refused(call: Call, doc: Document, name: str) -> str:
 
 
 def start(call: Call, doc: Document, container: Container, at: float) -> str:
-    """Start it; why it could not be started, or an empty text."""
+    """Start it; returns the error, or an empty text."""
     if engine.running(container, at):
         return ""
     for inside, address, port in engine.published(container):
@@ -64,7 +64,7 @@ def start(call: Call, doc: Document, container: Container, at: float) -> str:
 
 
 def stop(call: Call, container: Container, at: float) -> str:
-    """End it on demand: it is not started again. Nothing is ever in its way: an empty text."""
+    """Stop it: it is not restarted. Always succeeds: an empty text."""
     if engine.running(container, at) or engine.restarting(container, at):
         engine.end(container, at, 143)
         _node_down(call, container)
@@ -72,7 +72,7 @@ def stop(call: Call, container: Container, at: float) -> str:
 
 
 def remove(call: Call, doc: Document, container: Container) -> str:
-    """Take it away. Nothing is ever in its way: an empty text."""
+    """Remove it. Always succeeds: an empty text."""
     del doc["containers"][container["id"]]
     _node_down(call, container)
     _forget(call, doc, container)
@@ -83,7 +83,7 @@ def remove(call: Call, doc: Document, container: Container) -> str:
 
 
 def _live(call: Call, doc: Document, container: Container, at: float) -> None:
-    """Write down what will be: one life, or those of a container that ends again and again."""
+    """Write the future: one life, or those of a container in a crash loop."""
     engine.begin(container, at)
     for number in range(_LIVES):
         plan = _plan(call, doc, container, container["lives"][-1]["start"])
@@ -107,7 +107,7 @@ def _write(container: Container, plan: Plan) -> None:
 
 
 def _wake(call: Call, doc: Document, server: Container) -> None:
-    """Agents that have waited for a server go on."""
+    """Agents that waited for a server continue."""
     for agent in engine.labelled(doc, cluster=engine.cluster(server), role="agent"):
         life = agent["lives"][-1] if agent["lives"] else None
         if life is not None and life["end"] is None and "ready" not in life["at"]:
@@ -143,7 +143,7 @@ def _plan(call: Call, doc: Document, container: Container, at: float) -> Plan:
 
 
 def _death(call: Call, container: Container, plan: Plan) -> tuple[int, float, int, str] | None:
-    """How many stages it reaches before it ends, when it ends, its exit code and last line; None: it does not end."""
+    """The number of stages before it exits, when, its exit code and last line; None: it does not exit."""
     role, name, began = engine.role(container), container["name"], plan[0][1]
     node = role in ("server", "agent")
     if node and call.faults.strike("disk-full", name):
@@ -163,7 +163,7 @@ def _death(call: Call, container: Container, plan: Plan) -> tuple[int, float, in
 
 
 def _info(at: float, *texts: str) -> str:
-    """Lines as logrus writes them."""
+    """Lines in the format of logrus."""
     return "\n".join(f'time="{stamp(at, 0)}" level=info msg="{text}"' for text in texts)
 
 
@@ -175,7 +175,7 @@ def _fatal(at: float, text: str) -> str:
 
 
 def _node_up(call: Call, doc: Document, container: Container) -> None:
-    """A node's container has been started: when it will be registered and ready is known, unless it is to end."""
+    """After the start of a node's container: determines when it is registered and ready, unless it will exit."""
     cluster = engine.cluster(container)
     registered = next((life["at"]["ready"] for life in container["lives"] if "ready" in life["at"]), None)
     if engine.role(container) not in ("server", "agent") or registered is None:
@@ -246,7 +246,7 @@ def _node(container: Container) -> Object:
 
 
 def _seed(plane: ControlPlane, server: Container) -> None:
-    """What is there when the API is ready, or comes by itself."""
+    """Objects that exist when the API is ready, or appear on their own."""
     disabled, done = engine.argument(server, "disable"), plane.now
     for row in json.loads(Path(__file__).with_name("k3s.json").read_bytes()):
         if not {*row.get("unless", ())}.isdisjoint(disabled):

@@ -1,9 +1,9 @@
-"""What a launch costs on a machine (a time profile), and a plan of steps as activities of it.
+"""The cost of a launch on a machine (a time profile), and a plan of steps as activities.
 
-A profile has seconds of a core, of waiting, and bytes, as recorded in real launches.
+A profile has CPU seconds, waiting seconds, and bytes, as recorded in real launches.
 
-Steps that wait are no work of their own: they end with activities of the cluster, which begin with the steps that cause
-them. The names of those activities begin with a `~`; what a step is, its `work` says.
+Steps that wait are no work of their own: they end with activities of the cluster, which start with the steps that
+cause them. The names of those activities start with a `~`; the type of a step is its `work`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FOLDER = "config/rehearsal"
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """One kind of work: `cpu` seconds of a core, on at most `width` cores, then `time` seconds that only pass."""
+    """One kind of work: `cpu` CPU seconds on at most `width` cores, then `time` seconds of waiting."""
 
     cpu: float = 0.0
     time: float = 0.0
@@ -53,63 +53,63 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """The figures of one machine. Where a unit is not said it is seconds."""
+    """The figures of one machine, in seconds unless stated otherwise."""
 
     recorded: Mapping[str, Any] = field(default_factory=dict)
-    """Where and when, and from how many launches."""
+    """Place and date, and the number of launches."""
     cores: float = 2.0
-    """Those that it was recorded on."""
+    """Cores of the recorded machine."""
     before: Cost = Cost()
     """From the process's start to the first step."""
     after: Cost = Cost()
     """From the last step's end to the process's."""
     image_mb: Mapping[str, float] = field(default_factory=dict)
-    """Compressed size of images; `k3s`, `helper` and `workload` stand for those that are not named."""
+    """Compressed size of images; `k3s`, `helper` and `workload` are the defaults for others."""
     pull_cpu: float = 0.02
-    """Seconds of a core for each MB that the engine, or a node, unpacks."""
+    """CPU seconds for each MB that the engine, or a node, unpacks."""
     pull: Cost = Cost()
-    """For each pull beside its bytes."""
+    """For each pull besides its bytes."""
     connections: float = 3.0
     """Connections of one pull."""
     connection_mb: float = 0.0
-    """MB a second of one connection while it was recorded; 0: it was not limited."""
+    """MB per second of one connection during the recording; 0: unlimited."""
     command: Cost = Cost()
     """A short command of docker."""
     kubectl: Cost = Cost(cpu=0.09, time=0.03)
-    """A command of kubectl that applies one object (of the comparison modes: a launch of ours calls none)."""
+    """A kubectl command that applies one object (in comparison modes: `up` calls none)."""
     registry: Cost = Cost()
     """From a registry's creation until it answers."""
     prepare: Cost = Cost()
-    """From k3d's start until its first container can start; for each node more: `prepare_node`."""
+    """From k3d's start until its first container can start; for each additional node: `prepare_node`."""
     prepare_node: Cost = Cost()
     boot: Cost = Cost()
-    """From a server's start until its API speaks."""
+    """From a server's start until its API answers."""
     settle: Cost = Cost()
-    """From there until /readyz is 200."""
+    """From then until /readyz is 200."""
     kubelet: Cost = Cost()
-    """From there until the server's node is ready."""
+    """From then until the server's node is ready."""
     controllers: Cost = Cost()
-    """From there until the controllers work."""
+    """From then until the controllers work."""
     agent: Cost = Cost()
     """From an agent's start until its node is ready."""
     server: Cost = Cost()
-    """A further server, from the start of the one before."""
+    """A further server, from the start of the previous one."""
     balancer: Cost = Cost()
     """k3d's load balancer."""
     finish: Cost = Cost()
-    """What k3d does when all nodes are up."""
+    """Work of k3d after all nodes are up."""
     apply: Cost = Cost()
     """One object."""
     install: Cost = Cost()
     """One release."""
     validate: Cost = Cost()
-    """More, the first time that a chart is installed with its values."""
+    """Additional cost when a chart is installed with its values for the first time."""
     chart: Cost = Cost()
-    """A chart's download, and the same of a repository's index."""
+    """A chart's download, and that of a repository's index."""
     pod: Cost = Cost()
-    """From a pod's image on its node until it is ready; the application's own start among it."""
+    """From a pod's image on its node until the pod is ready; includes the application's start."""
     dns: Cost = Cost()
-    """The same of the system's pods."""
+    """The same for the system's pods."""
 
     def size(self, image: str, kind: str) -> float:
         """Bytes of an image."""
@@ -118,21 +118,21 @@ class Profile:
 
 
 def load_profile(root: Path, name: str) -> Profile:
-    """A profile by its name. Raises `BadInput` for one that is not there, or not of this form."""
+    """A profile by its name. Raises `BadInput` if it does not exist, or is invalid."""
     path = root / FOLDER / f"{name}.yaml"
     there = sorted(each.stem for each in (root / FOLDER).glob("*.yaml"))
     if name not in there:
         raise BadInput(
             f"there is no time profile '{name}'",
-            why=f"profiles of recorded launches lie in {FOLDER}",
+            why=f"profiles of recorded launches are in {FOLDER}",
             fix=f"use one of: {', '.join(there) or 'none'}",
         )
     found = documents(read_text(path, "a time profile"), str(path))
     value = found[0].value if found else {}
     known = {each.name: each for each in fields(Profile)}
     if not isinstance(value, dict) or not set(value) <= set(known):
-        odd = ", ".join(sorted(set(value) - set(known))) if isinstance(value, dict) else "it is no mapping"
-        raise BadInput(f"{path} is no time profile", why=odd, fix="record it anew, or take those names out")
+        odd = ", ".join(sorted(set(value) - set(known))) if isinstance(value, dict) else "it is not a mapping"
+        raise BadInput(f"{path} is not a time profile", why=odd, fix="record it again, or remove those names")
     figures: dict[str, Any] = {
         key: _cost(path, key, part) if known[key].type == "Cost" else part for key, part in value.items()
     }
@@ -142,7 +142,7 @@ def load_profile(root: Path, name: str) -> Profile:
 def _cost(path: Path, key: str, part: Any) -> Cost:  # noqa: ANN401 - what a file held
     names = {each.name for each in fields(Cost)}
     if not isinstance(part, dict) or not set(part) <= names or not all(_number(each) for each in part.values()):
-        raise BadInput(f"{path}: {key} is no cost", why="it has cpu, time and width, in seconds", fix="correct it")
+        raise BadInput(f"{path}: {key} is not a cost", why="it has cpu, time and width, in seconds", fix="correct it")
     return Cost(**{name: float(value) for name, value in part.items()})
 
 
@@ -151,7 +151,7 @@ def _number(value: object) -> bool:
 
 
 def dump_profile(profile: Profile) -> str:
-    """A profile as its file holds it."""
+    """A profile as stored in its file."""
     import yaml
 
     made: dict[str, Any] = {}
@@ -177,27 +177,27 @@ _ENDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What of a launch is not in its plan."""
+    """Inputs of a launch that are not in its plan."""
 
     servers: int = 1
     agents: int = 0
     balanced: bool = False
     images: Mapping[str | None, Sequence[str]] = field(default_factory=dict)
-    """By release its images; of the cluster's own services under None."""
+    """Images by release; those of the cluster's own services under None."""
     sizes: Mapping[str, float] = field(default_factory=dict)
-    """Bytes of images, where that is known; of others the profile tells."""
+    """Bytes of images, if known; the profile has defaults for others."""
     twice: bool = False
-    """Whether what comes through a cache crosses the line twice."""
+    """Whether a pull through a cache is downloaded twice."""
     direct: frozenset[str] = frozenset()
-    """Images of the host that come through no cache."""
+    """Images of the host without a cache."""
     cached: bool = True
-    """Whether the caches have what nodes and engine ask for."""
+    """Whether the caches have the images for nodes and engine."""
     validated: frozenset[str] = frozenset()
     """Releases whose charts were validated before."""
 
 
 def activities(steps: Sequence[Step], scene: Scene, profile: Profile) -> list[Activity]:
-    """All of a launch. Guards are left out: they last as long as what they guard; what they pull is the nodes' work."""
+    """All activities of a launch. Without guards: they last as long as their targets; their pulls belong to nodes."""
     acting = [step for step in steps if not step.until]
     guards = {step.name for step in steps if step.until}
     rank = remaining(acting, {})
@@ -218,12 +218,12 @@ def activities(steps: Sequence[Step], scene: Scene, profile: Profile) -> list[Ac
 
 
 def times(steps: Sequence[Step], spans: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    """Begin and end of each step that runs: in the model a wait has no length of its own."""
+    """Start and end of each step that runs: in the model a wait has no duration of its own."""
     return {step.name: _span(step, spans) for step in steps if step.name in spans and step.skip is None}
 
 
 def _span(step: Step, spans: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
-    """A wait begins with its own needs."""
+    """A wait starts with its own needs."""
     begin, end = spans[step.name]
     if step.wait:
         begin = max((spans[need][1] for need in step.needs if need in spans), default=spans[BEFORE][1])
@@ -264,7 +264,7 @@ class _Builder:
         )
 
     def _ends(self, step: Step) -> tuple[str, ...]:
-        """What a wait ends with."""
+        """The activities that a wait ends with."""
         match step.work:
             case CreateCluster():
                 return ("~finish",)
@@ -276,7 +276,7 @@ class _Builder:
                 return ()
 
     def _stages(self, step: Step) -> tuple[Stage, ...]:
-        """What a step does itself."""
+        """A step's own work."""
         profile = self._profile
         match step.work:
             case PullImage(image=image, node=node):
@@ -305,7 +305,7 @@ class _Builder:
         return self._scene.images.get(release, ("workload",))
 
     def _pull(self, image: str, kind: str, *, near: bool = False) -> tuple[Stage, ...]:
-        """Of an engine or a node. `near`: a cache has it."""
+        """A pull by an engine or a node. `near`: a cache has it."""
         size = self._size(image, kind)
         unpack = Stage(Resource.CPU, size / 1e6 * self._profile.pull_cpu, 2.0)
         line = () if self._scene.cached or near else (self._line(image, kind),)
@@ -320,7 +320,7 @@ class _Builder:
         return self._profile.size(image, kind) if known is None else known
 
     def hidden(self) -> Iterator[Activity]:
-        """What the cluster does while steps wait for it."""
+        """Work of the cluster while steps wait for it."""
         create = next((step for step in self._steps if isinstance(step.work, CreateCluster)), None)
         if create is None or create.skip is not None:
             for name in ("~boot", "~settle", "~controllers", "~nodes", "~finish"):
@@ -334,7 +334,7 @@ class _Builder:
                 yield from self._pods(release, (*step.needs, "~nodes"), self._profile.pod, f"~pods of {release}")
 
     def _cluster(self, needs: tuple[str, ...]) -> Iterator[Activity]:
-        """One that is created."""
+        """Activities of a cluster that is created."""
         profile, scene = self._profile, self._scene
         prepare = _stages(profile.prepare) + _stages(profile.prepare_node, scene.servers + scene.agents)
         yield Activity(name="~prepare", needs=needs, stages=prepare, label="k3d prepares the nodes")
@@ -361,18 +361,18 @@ class _Builder:
         yield _activity(before, "~finish", profile.finish, "k3d ends")
 
     def _pods(self, release: str | None, needs: tuple[str, ...], cost: Cost, name: str) -> Iterator[Activity]:
-        """One pod for each image; they come concurrently. Those of the system are one, as the profile has them."""
+        """One pod for each image, concurrently. Those of the system are one, as in the profile."""
         images = ("workload",) if release is None else self._images(release)
         what = "the system" if release is None else release
         label = "system services start" if release is None else f"pods of {release} start"
         fetch = self._fetches.get(release)
         fetched = fetch is not None and fetch.skip is None
-        if fetch is not None and fetched:  # a node that asks before its end gets it at about that time, too
+        if fetch is not None and fetched:  # a node that needs it earlier gets it at about that time, too
             needs = (*needs, fetch.name)
         known = ("~settle", *((fetch.name,) if fetch is not None else ()))
         for number, image in enumerate(images):
             stages, pod = self._pull(image, "workload", near=fetched), f"{name}, {number}"
-            if release in self._ahead:  # from when the API is ready; a node that asks before its end waits for it, too
+            if release in self._ahead:  # starts when the API is ready; a node that needs it earlier waits for it, too
                 pull = f"~pull ahead of {pod.removeprefix('~')}"
                 yield Activity(name=pull, needs=known, stages=stages, label=f"images of {what} are pulled ahead")
                 yield Activity(name=pod, needs=(*needs, pull), stages=_stages(cost), label=label)

@@ -1,11 +1,11 @@
-"""The objects of a rehearsed cluster: a SQLite database that several processes read and change at the same time.
+"""The objects of a rehearsed cluster: a SQLite database that several processes read and change concurrently.
 
-A record is `{"object", "stamp", "stages", "from"}`. `stages` are moments with changes (JSON merge patches) that
-controllers and kubelets will have made by then; before `from` the object does not exist yet. A version of an object is
-a moment in microseconds: that of its last change.
+A record is `{"object", "stamp", "stages", "from"}`. `stages` are times with changes (JSON merge patches) that
+controllers and kubelets will have made by then; before `from` the object does not exist yet. The version of an object
+is the time of its last change in microseconds.
 
-One row an object, with an index for each query: what an operation costs does not grow with what else
-is in the cluster. SQLite keeps a change whole if its writer is killed, and queues writers.
+One row per object, with an index for each query: the cost of an operation does not depend on other objects
+in the cluster. SQLite keeps changes atomic if a writer is killed, and queues writers.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ Key = tuple[str, str, str]
 """Bucket of the kind, namespace and name."""
 
 Kind = tuple[str, str, str, bool]
-"""Version, kind, plural, whether it has namespaces."""
+"""Version, kind, plural, and whether it is namespaced."""
 _ROWS = [line.split() for line in Path(__file__).with_name("kinds.txt").read_text(encoding="utf-8").splitlines()]
 BUILT_IN: tuple[Kind, ...] = tuple((row[0], row[1], row[2], len(row) == 3) for row in _ROWS)
-"""Those that are always there, as far as manifests name them (Kubernetes 1.33 and k3s): in kinds.txt, each line a
-version, a kind and its plural; `-`: it has no namespaces."""
+"""Built-in kinds, as far as manifests use them (Kubernetes 1.33 and k3s): in kinds.txt, each line has a
+version, a kind and its plural; `-`: cluster-scoped."""
 _GROUPS = frozenset(version.rpartition("/")[0] for version, *_ in BUILT_IN)
 _PATIENCE = 30.0
 """Seconds to wait for other writers; each needs milliseconds."""
 _ONE = "bucket = ? AND namespace = ? AND name = ?"
 _REMEMBERED = 1000
-"""Deletions that are remembered for those who watch."""
+"""Deletions that are stored for watches."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS object (
     bucket TEXT, namespace TEXT, name TEXT, owner TEXT, seq INTEGER, record TEXT,
@@ -53,7 +53,7 @@ CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT);
 
 
 def bucket(api_version: str, kind: str) -> str:
-    """Where a cluster's database keeps the objects of a kind: all served versions of one are the same objects."""
+    """The bucket of a kind in a cluster's database: all served versions are the same objects."""
     if kind == "HorizontalPodAutoscaler":
         api_version = "autoscaling/v2"
     group = api_version.rpartition("/")[0]
@@ -61,12 +61,12 @@ def bucket(api_version: str, kind: str) -> str:
 
 
 def micro(moment: float) -> int:
-    """A version for a moment."""
+    """A version for a time."""
     return round(moment * 1e6)
 
 
 def uid() -> str:
-    """As Kubernetes writes one."""
+    """In the format of Kubernetes."""
     text = os.urandom(16).hex()
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
 
@@ -77,7 +77,7 @@ def exists(record: Mapping[str, Any], now: float) -> bool:
 
 
 def seen(record: Record, now: float) -> Object:
-    """The object as it is now; whoever changes it changes the record."""
+    """The current object; changing it changes the record."""
     made = record["object"]
     for moment, change in record.get("stages", ()):
         if moment <= now:
@@ -86,7 +86,7 @@ def seen(record: Record, now: float) -> Object:
 
 
 def version_of(record: Record, now: float) -> int:
-    """The version that `seen` would show. It rises with each stage, also with one of a moment before the record."""
+    """The version that `seen` would show. It rises with each stage, even for one earlier than the record."""
     version: int = max(record["stamp"], micro(record.get("from", 0.0)))
     for moment, _ in record.get("stages", ()):
         if moment <= now:
@@ -95,20 +95,20 @@ def version_of(record: Record, now: float) -> int:
 
 
 def next_change(record: Record, now: float) -> float:
-    """When it will change by itself; infinite if it will not."""
+    """When it will change on its own; infinite if it will not."""
     moments = [record.get("from", 0.0), *(moment for moment, _ in record.get("stages", ()))]
     return float(min((moment for moment in moments if moment > now), default=float("inf")))
 
 
 def settle(record: Record, now: float) -> Object:
-    """The object with all that has become of it, for a change by others; what is still to come is dropped."""
+    """The object with all stages applied that have passed, for a change by others; pending ones are dropped."""
     made = seen(record, now)
     made["metadata"].pop("resourceVersion", None)
     return made
 
 
 def merged(value: Any, change: Any) -> Any:  # noqa: ANN401 - any JSON values
-    """A JSON merge patch (RFC 7386): null takes away."""
+    """A JSON merge patch (RFC 7386): null removes."""
     if not isinstance(change, dict):
         return change
     found = dict(value) if isinstance(value, dict) else {}
@@ -138,7 +138,7 @@ class Objects:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Transaction]:
-        """What is in it, in one state; nothing that is changed is stored."""
+        """Its content, in one consistent state; changes are not stored."""
         with self._lock:
             connection = self._connection()
             connection.execute("BEGIN")
@@ -149,7 +149,7 @@ class Objects:
 
     @contextlib.contextmanager
     def change(self) -> Iterator[Transaction]:
-        """What is in it, to be changed; stored when the block ends well."""
+        """Its content, for changes; stored if the block succeeds."""
         with self._lock:
             connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
@@ -175,14 +175,14 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _create(path: Path) -> None:
-    """An empty database that appears whole, of mode 0600 since it holds secrets; SQLite's own log has the same mode."""
+    """An empty database that appears atomically, with mode 0600 since it contains secrets; SQLite's own log, too."""
     fresh = path.with_name(f"{path.name}.{os.urandom(4).hex()}")
     os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     made = _connect(fresh)
     made.execute("PRAGMA journal_mode = WAL")
     made.executescript(_SCHEMA)
     made.close()
-    with contextlib.suppress(FileExistsError):  # another process was faster
+    with contextlib.suppress(FileExistsError):  # created by another process
         os.link(fresh, path)
     fresh.unlink()
 
@@ -193,28 +193,28 @@ def _seq(connection: sqlite3.Connection) -> int:
 
 
 class Transaction:
-    """Questions and changes. A record that was read may be changed in place."""
+    """Queries and changes. A record that was read may be changed in place."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._seq = _seq(connection) + 1
         self._loaded: dict[Key, tuple[Record, str]] = {}
-        """With the text that the database has."""
+        """With its text in the database."""
 
     def write(self) -> None:
-        """Bring into the database what was changed in place."""
+        """Write records that were changed in place."""
         for key, (record, text) in self._loaded.items():
             if _text(record) != text:
                 self._store(key, record)
         self.set_fact("seq", self._seq)
 
     def fact(self, name: str) -> Any:  # noqa: ANN401 - any JSON value
-        """What is known of the cluster beside its objects; None if it is not."""
+        """Facts of the cluster besides its objects; None if missing."""
         row = self._connection.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
         return json.loads(row[0]) if row else None
 
     def set_fact(self, name: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
-        """Keep something of the cluster beside its objects."""
+        """Store a fact of the cluster besides its objects."""
         self._connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, json.dumps(value)))
 
     def get(self, api_version: str, kind: str, namespace: str, name: str, now: float) -> Record | None:
@@ -223,16 +223,16 @@ class Transaction:
         return next((each for each in self._records(_ONE, *key) if exists(each, now)), None)
 
     def records(self, api_version: str, kind: str, namespace: str = "") -> Iterator[Record]:
-        """All of a kind, in one namespace or in all; also those that do not exist yet."""
+        """All of a kind, in one namespace or in all; including those that do not exist yet."""
         more = ("bucket = ? AND namespace = ?", namespace) if namespace else ("bucket = ?",)
         return self._records(more[0], bucket(api_version, kind), *more[1:])
 
     def existing(self, api_version: str, kind: str, now: float, namespace: str = "") -> Iterator[Record]:
-        """All of a kind that exist now, in one namespace or in all."""
+        """All existing ones of a kind, in one namespace or in all."""
         return (each for each in self.records(api_version, kind, namespace) if exists(each, now))
 
     def changed(self, of_kind: str, since: int) -> tuple[int, list[Record], list[tuple[float, Object]]]:
-        """The number of the last change; records of a kind changed after another; its objects deleted, and when."""
+        """The number of the last change; records of a kind changed after another; its deleted objects, and when."""
         gone = self._connection.execute(
             "SELECT moment, object FROM gone WHERE bucket = ? AND seq > ? ORDER BY id", (of_kind, since)
         )
@@ -240,11 +240,11 @@ class Transaction:
         return self._seq - 1, list(self._records("bucket = ? AND seq > ?", of_kind, since)), deleted
 
     def owned(self, owner: Object) -> list[Record]:
-        """What was made for an object."""
+        """Dependents of an object."""
         return list(self._records("owner = ?", owner["metadata"]["uid"]))
 
     def put(self, obj: Object, now: float, **more: Any) -> Record:
-        """Keep an object. `more`: stages, from; what is not given is as if nothing were to come."""
+        """Store an object. `more`: stages, from; without them nothing is pending."""
         meta = obj["metadata"]
         meta.setdefault("uid", uid())
         meta.setdefault("creationTimestamp", stamp(max(now, more.get("from", now)), 0))
@@ -255,7 +255,7 @@ class Transaction:
         return record
 
     def remove(self, obj: Object, now: float) -> None:
-        """It is deleted; watches report that for a while."""
+        """Delete it; watches report that for a while."""
         key = _key(obj)
         for record in self._records(_ONE, *key):
             row = (now, key[0], self._seq, json.dumps(seen(record, now)))
@@ -265,7 +265,7 @@ class Transaction:
         self._connection.execute("DELETE FROM gone WHERE id <= (SELECT max(id) FROM gone) - ?", (_REMEMBERED,))
 
     def clear(self) -> None:
-        """The cluster is gone, with all that was in it."""
+        """The cluster is removed, with all its objects."""
         self._loaded.clear()
         for table in ("object", "gone", "fact"):
             self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - own names

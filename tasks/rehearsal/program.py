@@ -1,7 +1,7 @@
-"""A stand-in program: how it begins, what it works with, how long it takes, and how it ends.
+"""A simulated program: its start, its inputs, its times, and its end.
 
-What a task calls runs in its own process: to start one takes as long as a hundred calls of a stand-in. Those are as
-programs are in what a caller sees: output as it comes, a deadline, an end on demand, exit codes of signals.
+Programs called by a task run in its own process: starting one takes as long as a hundred simulated calls. For the
+caller they behave like programs: output as it arrives, a deadline, termination on demand, exit codes of signals.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ Commands = Mapping[str, tuple[Callable[["Call", "Given"], object], str, int]]
 
 _FOR_EVER = 3600.0
 _LOOK = 0.1
-"""Seconds between two looks whether this whole process is to end: a call without a step is told by nothing else."""
+"""Seconds between two checks whether this whole process is to end: a call without a step has no other signal."""
 
 
 class Exit(Exception):
-    """The program ends with a code, and a text on stderr."""
+    """The program exits with a code, and a text on stderr."""
 
     def __init__(self, code: int, text: str = "") -> None:
         super().__init__(code, text)
@@ -41,7 +41,7 @@ class Exit(Exception):
 
 
 class Ended(BaseException):
-    """A signal ends the program, wherever it is."""
+    """A signal terminates the program at any point."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -49,9 +49,9 @@ class Ended(BaseException):
 
 
 class Given:
-    """Options by their long names, and arguments. Raises `getopt.GetoptError` for an option that is not known.
+    """Options by their long names, and arguments. Raises `getopt.GetoptError` for an unknown option.
 
-    `known` are words: `all,a` has a short form and no value, `filter=,f` has one; each may be given several times.
+    `known` are words: `all,a` has a short form and no value, `filter=,f` has one; all are repeatable.
     Without `mixed` everything after the first argument is an argument.
     """
 
@@ -67,11 +67,11 @@ class Given:
             self._values.setdefault(name, []).append(value)
 
     def on(self, name: str) -> bool:
-        """Whether an option is there."""
+        """Whether an option is given."""
         return name in self._values
 
     def get(self, name: str) -> str:
-        """The last value; empty without one."""
+        """The last value; empty if there is none."""
         return self._values.get(name, [""])[-1]
 
     def all(self, name: str) -> list[str]:
@@ -80,7 +80,7 @@ class Given:
 
 
 class Call:
-    """One call of a stand-in: what it was given, where it writes, and the rehearsal that it belongs to."""
+    """One call of a simulated program: its inputs, its outputs, and its rehearsal."""
 
     def __init__(
         self,
@@ -102,11 +102,11 @@ class Call:
 
     @property
     def line(self) -> str:
-        """The command line, as faults name it."""
+        """The command line, as used by faults."""
         return " ".join((self.program, *self.args))
 
     def say(self, text: str) -> None:
-        """A line on stdout, at once."""
+        """Print a line to stdout, unbuffered."""
         self.write(f"{text}\n".encode())
 
     def write(self, data: bytes) -> None:
@@ -120,19 +120,19 @@ class Call:
         self._err.flush()
 
     def now(self) -> float:
-        """Seconds of the epoch: the moments in a state are the same for all processes."""
+        """Seconds of the epoch: times in a state are the same for all processes."""
         return time.time()
 
     def wait(self, key: str, *names: str) -> None:
-        """As long as that takes."""
+        """Wait that long."""
         self.pause(self.times.seconds(key, *names))
 
     def wait_until(self, moment: float) -> None:
-        """Until a moment that may have passed."""
+        """Wait until a time, which may have passed."""
         self.pause(moment - self.now())
 
     def pause(self, seconds: float) -> None:
-        """Let seconds pass that are scaled already. In a pause strikes what strikes after a while."""
+        """Wait for already scaled seconds. Faults with a delay strike during a pause."""
         left = self._strikes - self.now()
         if left <= seconds:
             self._sleep(max(0.0, left))
@@ -142,7 +142,7 @@ class Call:
     # -- programs that are killed, or hang ------------------------------------------------------------
 
     def arm(self) -> None:
-        """Prepare to be killed, or to hang, if that is to happen to this command."""
+        """Prepare to be killed, or to hang, if a fault applies to this command."""
         for name in ("killed", "hangs"):
             fault = self.faults.strike(name, self.line)
             if fault is not None:
@@ -152,7 +152,7 @@ class Call:
                 return
 
     def checkpoint(self) -> None:
-        """The work has begun and is not done: here a program is killed, or hangs, if it is not to happen later."""
+        """In the middle of the work: here a program is killed, or hangs, unless that happens later."""
         if self._pending is None or self.now() < self._strikes < float("inf"):
             return
         fault, self._pending, self._strikes = self._pending, None, float("inf")
@@ -163,7 +163,7 @@ class Call:
 
 
 def main() -> None:
-    """The process of `program args…`: its signals are a Go program's, its end is at once."""
+    """The process of `program args…`, with the signal handling of a Go program, and an immediate exit."""
     for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     program, *args = sys.argv[1:]
@@ -185,9 +185,9 @@ def run(
     err: IO[bytes],
     sleep: Callable[[float], object] = time.sleep,
 ) -> int:
-    """Its exit code. `docker` ends with 125 where it does not understand its options, as Docker does. Raises `Ended`.
+    """The exit code. `docker` exits with 125 for invalid options, like Docker. Raises `Ended`.
 
-    All time that passes in it passes in `sleep`, which is called with 0 seconds, too.
+    All time passes in `sleep`, which is called with 0 seconds, too.
     """
     folder = folders.of(environ)
     if folder is None or not folder.state.is_dir():
@@ -214,10 +214,10 @@ def run(
 def dispatch(
     call: Call, commands: Commands, *, last: Sequence[str] = ()
 ) -> tuple[Callable[[Call, Given], object], Given]:
-    """What does it, and what it was given. Raises `Exit`, `getopt.GetoptError`.
+    """The function of a command, and its inputs. Raises `Exit`, `getopt.GetoptError`.
 
-    `commands`: by name, of one word or two, what does it, its options, and the least number of arguments; of those in
-    `last` the options end at the first argument: what follows belongs to a container.
+    `commands`: by name, of one word or two, function, options, and the minimum number of arguments; for those in
+    `last` the options end at the first argument: the rest belongs to a container.
     """
     words = 2 if " ".join(call.args[:2]) in commands else 1
     name = " ".join(call.args[:words])
@@ -230,11 +230,11 @@ def dispatch(
     return act, given
 
 
-# -- in the process that calls it -----------------------------------------------------------------------------
+# -- in the calling process -----------------------------------------------------------------------------------
 
 
 class _Stream:
-    """What a stand-in writes. It is handed on when the stand-in waits, since then it holds no lock."""
+    """Output of a simulated program. It is passed on when the program waits, since then it holds no lock."""
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
@@ -254,7 +254,7 @@ class _Stream:
 
 @dataclass(kw_only=True)
 class _Life:
-    """Until when a call may go on."""
+    """The deadline of a call."""
 
     streams: tuple[_Stream, _Stream]
     end: float
@@ -262,7 +262,7 @@ class _Life:
     late: bool = field(default=False, init=False)
 
     def sleep(self, seconds: float) -> None:
-        """Raises `Ended` where the call is over before."""
+        """Raises `Ended` if the call ends before."""
         for stream in self.streams:
             stream.hand_on()
         until = time.monotonic() + seconds
@@ -278,7 +278,7 @@ class _Life:
 
 
 def starter(folder: Path) -> Starter:
-    """In place of `run_process`, for the programs of a rehearsal that lie in `folder`; others are processes.
+    """Replaces `run_process` for the programs of a rehearsal in `folder`; others are processes.
 
     So is a call in another working directory: a process has only one.
     """

@@ -1,7 +1,7 @@
-"""What a launch would take under other circumstances (cores, line, caches, times), and which change would help most.
+"""How long a launch would take under other conditions (cores, bandwidth, caches, times), and which change would help.
 
-The same answer is what stand-ins take, as their times.json, and what a rehearsal expects of its steps: the
-circumstances of an earlier one may have been others.
+The result also sets the times of the simulated programs (times.json), and a rehearsal's expected seconds of steps:
+an earlier one may have had other conditions.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ _FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _MOST_CORES = 1024
 DEFAULT = "default"
 _ENDLESS = 1e6
-"""More cores, places and bytes a second than anything can use."""
+"""More cores, places and bytes per second than anything can use."""
 _MATTERS = 0.02
-"""A change that gains less of the total is not named."""
+"""Changes that gain less of the total are not listed."""
 Circumstances = tuple["WhatIf", Scene, "Bounds"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class WhatIf:
-    """What is otherwise than recorded; what is not given stays as it was recorded."""
+    """Conditions that differ from the recorded ones; unset ones are as recorded."""
 
     cores: float | None = None
     line: float | None = None
-    """Bytes a second, of all connections together."""
+    """Bytes per second, of all connections together."""
     cache: bool = True
-    """False: no cache has anything, every image comes through the line."""
+    """False: caches are empty, every image is downloaded."""
     scale: float = 1.0
     """Factor of all times; 0: nothing takes any."""
     timing: str = DEFAULT
@@ -66,13 +66,13 @@ class WhatIf:
     faults: Sequence[Mapping[str, Any]] = ()
 
     def machine(self, profile: Profile) -> Machine:
-        """The machine under these circumstances."""
+        """The machine under these conditions."""
         connection = profile.connection_mb * 1e6 if profile.connection_mb and self.line is None else None
         return Machine(cores=self.cores or profile.cores, line=self.line, connection=connection)
 
     @property
     def asked(self) -> bool:
-        """Whether anything is asked that a plan from earlier runs does not answer."""
+        """Whether a condition is set, which a plan from earlier runs does not cover."""
         return self.cores is not None or self.line is not None or not self.cache or self.timing != DEFAULT
 
 
@@ -85,7 +85,7 @@ def what_if(
     timing: str = "",
     faults: Sequence[str] = (),
 ) -> WhatIf:
-    """From the texts of options. Raises `BadInput`."""
+    """From options. Raises `BadInput`."""
     return WhatIf(
         cores=_number("--cores", cores, 0.1, _MOST_CORES) if cores else None,
         line=rate(line) if line else None,
@@ -97,13 +97,13 @@ def what_if(
 
 
 def rate(text: str) -> float:
-    """Bytes a second of `20Mbit` (a line is sold in bits) or `2.5MB`. Raises `BadInput`."""
+    """Bytes per second of `20Mbit` (bandwidth is sold in bits) or `2.5MB`. Raises `BadInput`."""
     found = _RATE.fullmatch(text.strip())
     amount = float(found[1]) * _FACTORS[found[2].lower()] if found else 0.0
     if found is None or not amount or not found[3]:
         raise BadInput(
             f"--line is '{text}'",
-            why="a line's rate is a number above 0 with a unit: bits as they are sold, or bytes",
+            why="bandwidth is a number above 0 with a unit: bits or bytes",
             fix="write it as 20Mbit (2.5 MB a second), 1Gbit, or 8MB",
         )
     return amount / 8 if found[3].startswith("b") else amount
@@ -122,7 +122,7 @@ def _number(option: str, text: str, least: float, most: float) -> float:
 
 
 def scene(steps: Sequence[Step], facts: Facts, what_if: WhatIf) -> Scene:
-    """What of it is not in its steps."""
+    """Inputs of a launch that are not in its steps."""
     settings, names = facts.settings, remembered(facts)
     validated = facts.paths.cache / "validated"
     again = validated.is_dir() and any(validated.iterdir())  # the charts of an earlier launch, most likely these
@@ -144,7 +144,7 @@ def scene(steps: Sequence[Step], facts: Facts, what_if: WhatIf) -> Scene:
 
 
 def _twice(facts: Facts) -> bool:
-    """Version 2 of distribution downloads what it hands on once more for itself: a stream for the engine, one to keep.
+    """Version 2 of distribution downloads everything twice: a stream for the client, and one to store.
 
     (2.8: `registry/proxy/proxyblobstore.go`, `ServeBlob`. In version 3 they are the same.)
     """
@@ -153,20 +153,20 @@ def _twice(facts: Facts) -> bool:
 
 
 def _images(steps: Sequence[Step], names: Mapping[str | None, tuple[str, ...]]) -> dict[str | None, tuple[str, ...]]:
-    """Of steps that fetch images those that are known, else as many nameless ones as they count."""
+    """Known images of steps that fetch some, else as many unnamed ones as they count."""
     fetches = [step.work for step in steps if step.skip is None and isinstance(step.work, FetchImages)]
     found = {each.release: names.get(each.release) or ("workload",) * each.images for each in fetches}
     return {release: images for release, images in found.items() if images}
 
 
 def without_cache(steps: Sequence[Step]) -> list[Step]:
-    """The same plan where no image is there yet: what would be skipped as present is fetched."""
+    """The same plan without any existing image: pulls that would be skipped are done."""
     return [replace(step, skip=None) if isinstance(step.work, PullImage | FetchImages) else step for step in steps]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One change, and the seconds that the launch would take with it."""
+    """One change, and the seconds of the launch with it."""
 
     what: str
     total_s: float
@@ -174,22 +174,22 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A prediction, and what it rests on."""
+    """A prediction, and its basis."""
 
     total_s: float
     floor_s: float
-    """With endless cores, places and line: what only passes."""
+    """With unlimited cores, places and bandwidth: only waiting."""
     path: tuple[tuple[str, float], ...]
-    """The chain that the total ends with: what, and seconds of it."""
+    """The chain that determines the total: descriptions with seconds."""
     times: Mapping[str, tuple[float, float]]
-    """Expected begin and end of each step."""
+    """Expected start and end of each step."""
     changes: tuple[Change, ...]
-    """What would help, the most helpful first."""
+    """Helpful changes, the best first."""
     rests_on: str
 
 
 def answer(profile: Profile, what_if: WhatIf, steps: Sequence[Step], facts: Facts, bounds: Bounds) -> Answer:
-    """Play the plan through under these circumstances, and under each single change of them."""
+    """Simulate the plan under these conditions, and with each single change of them."""
     plan = list(steps) if what_if.cache else without_cache(steps)
 
     def play(under: WhatIf, scene: Scene, bounds: Bounds) -> dict[str, tuple[float, float]]:
@@ -217,7 +217,7 @@ def _changes(profile: Profile, what_if: WhatIf, seen: Scene, bounds: Bounds) -> 
     cores = what_if.cores or profile.cores
     yield f"{2 * cores:g} cores instead of {cores:g}", (replace(what_if, cores=2 * cores), seen, bounds)
     if what_if.line is not None:
-        yield "a line twice as fast", (replace(what_if, line=2 * what_if.line), seen, bounds)
+        yield "twice the bandwidth", (replace(what_if, line=2 * what_if.line), seen, bounds)
     if not seen.cached:
         yield "caches that have the images", (what_if, replace(seen, cached=True), bounds)
     if seen.balanced:
@@ -225,11 +225,11 @@ def _changes(profile: Profile, what_if: WhatIf, seen: Scene, bounds: Bounds) -> 
     if seen.agents:
         yield f"no agents instead of {seen.agents}", (what_if, replace(seen, agents=0), bounds)
     wider = replace(bounds, work=2 * bounds.work)
-    yield f"{2 * bounds.work} commands at once instead of {bounds.work}", (what_if, seen, wider)
+    yield f"{2 * bounds.work} concurrent commands instead of {bounds.work}", (what_if, seen, wider)
     downloads = bounds.kinds.get("download")
     if downloads:
         more = replace(bounds, kinds={**bounds.kinds, "download": 2 * downloads})
-        yield f"{2 * downloads} downloads at once instead of {downloads}", (what_if, seen, more)
+        yield f"{2 * downloads} concurrent downloads instead of {downloads}", (what_if, seen, more)
 
 
 def _path(found: Sequence[Activity], spans: Mapping[str, tuple[float, float]]) -> tuple[tuple[str, float], ...]:
@@ -255,7 +255,7 @@ def _rests_on(profile: Profile, what_if: WhatIf) -> str:
     return said + (f"; computed, not measured: {', '.join(changed)}" if changed else "")
 
 
-# -- a plan that is about to run on the stand-ins ------------------------------------------------------------
+# -- a plan that is about to run on the embedded engine ------------------------------------------------------
 
 
 def staged(
@@ -265,7 +265,7 @@ def staged(
     facts: Facts,
     bounds: Bounds,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Seconds by key (see `Times`), and by step. Raises `BadInput` for a profile that is not there."""
+    """Seconds by key (see `Times`), and by step. Raises `BadInput` for a missing profile."""
     profile = load_profile(root, what_if.timing)
     seen = scene(steps, facts, what_if)
     spans = simulate(activities(steps, seen, profile), what_if.machine(profile), bounds)
@@ -310,7 +310,7 @@ def _general(profile: Profile, steps: Sequence[Step], spans: Spans) -> Iterator[
 
 
 def _cluster(spans: Spans, servers: int) -> Iterator[tuple[str, float]]:
-    """Of a cluster that is made. The stand-ins count from the end of what comes before."""
+    """For a created cluster. The simulated programs count from the end of what comes before."""
     if "~prepare" not in spans:
         return
     begin = spans["~prepare"][0]

@@ -121,7 +121,7 @@ def test_sizes_are_learned_where_a_record_tells_them(tmp_path: Path, start: Prof
 )
 def test_what_is_no_launch_teaches_nothing(change: dict[str, Any], tmp_path: Path, start: Profile) -> None:
     session = session_with(tmp_path, {**a_record(tmp_path, start), **change})
-    with pytest.raises(BadInput, match="no launch to learn from"):
+    with pytest.raises(BadInput, match="not a launch to learn from"):
         learn(session, [NAME], "slow")
     assert not (session.root / "config" / "rehearsal" / "slow.yaml").exists()
 
