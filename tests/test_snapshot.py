@@ -19,8 +19,8 @@ from tasks.run.gather import gather
 from tasks.run.snapshots import settle, store
 from tasks.snapshot import snapshot
 from tests.clients.test_snapshots import SAVED
-from tests.given import call
-from tests.given_engine import Machine
+from tests.given import call, settings
+from tests.given_engine import SMALL, Machine
 from tests.given_live import obj
 from tests.programs import Answer
 
@@ -167,6 +167,20 @@ def test_what_cannot_be_restored_is_told_before(machine: Machine, change: dict[s
     restore = Restore(manifest=replace(SAVED, **change), id="ab" * 8)
     with pytest.raises(BadInput, match=why):
         refuse_misfit(replace(gather(machine.session(), ()), restore=restore))
+
+
+@pytest.mark.parametrize(("given", "fits"), [("10.9.0.0/16", True), ("10.8.0.0/16", False), (None, False)])
+def test_ranges_of_addresses_are_those_of_the_data(machine: Machine, given: str | None, fits: bool) -> None:
+    config = {"options": {"k3s": {"extraArgs": [{"arg": "--cluster-cidr=10.9.0.0/16"}, {"arg": "--disable=x"}]}}}
+    restore = Restore(manifest=replace(SAVED, k3d=json.dumps(config)), id="ab" * 8)
+    cluster = {"args": {"k3s": [f"cluster-cidr={given}"] if given else []}}
+    machine.settings = settings(**{**SMALL, "cluster": cluster})
+    facts = replace(gather(machine.session(), ()), restore=restore)
+    if fits:
+        refuse_misfit(facts)
+        return
+    with pytest.raises(BadInput, match=r"its address ranges are --cluster-cidr=10\.9\.0\.0/16, and"):
+        refuse_misfit(facts)
 
 
 def test_what_another_engine_has_is_left_to_it(machine: Machine) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 from tasks.clients import docker, volumes
 from tasks.clients.snapshots import Restore, SavedNode
+from tasks.core import yaml
 from tasks.core.errors import BadInput
 from tasks.core.units import KIB, count, megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report, Step
 from tasks.facts.facts import Facts
+from tasks.k3d.arguments import arguments
 from tasks.settings.derived import DATA, IDENTITY, kubernetes_minor, pull_name
 from tasks.settings.node_filters import split
 
 TASK = "cluster"
+_RANGES = ("--cluster-cidr=", "--service-cidr=")
 _MORE = 64 * 1024
 """Kilobytes of disk space that must stay free."""
 
@@ -37,12 +41,23 @@ def refuse_misfit(facts: Facts) -> None:
         found.append(f"cluster.volumes mounts {DATA} or {IDENTITY}, where the data belongs")
     if _minor(facts.shape.image) < _minor(saved.image):
         found.append(f"it is of Kubernetes {saved.kubernetes}, and {facts.shape.image} is older")
+    if saved.k3d:
+        rows = yaml.load(saved.k3d)["options"]["k3s"].get("extraArgs") or ()
+        had = _ranges(row["arg"] for row in rows)
+        given = _ranges(arg for arg, _filters in arguments(settings, facts.shape))
+        if had != given:
+            found.append(f"its address ranges are {had}, and with cluster.args.k3s they would be {given}")
     if found:
         raise BadInput(
             f"no cluster can be created from the snapshot '{saved.name}' with these settings",
             why="; ".join(found),
             fix="set them as before (invoke snapshot shows what differs)",
         )
+
+
+def _ranges(arguments: Iterable[str]) -> str:
+    """Address ranges of pods and services: all objects in the datastore have addresses of these."""
+    return " ".join(sorted({arg for arg in arguments if arg.startswith(_RANGES)})) or "k3s's own"
 
 
 def _target(text: str) -> str:
