@@ -149,7 +149,7 @@ def _show(facts: Facts) -> int:
         ]
         for each, size, rate in zip(found, sizes, rates, strict=True)
     ]
-    head = ("registry", "stands before", "address", "size", "hits", "clusters")
+    head = ("registry", "upstream", "address", "size", "hits", "clusters")
     out(table(rows, head=head, width=width_of(sys.stdout), whole=(0, 2)) if rows else ["There are no registries."])
     ending = [f"{each.name} {each.condition}" for each in found if each.last]
     if ending:
@@ -187,5 +187,5 @@ def _rate(facts: Facts, each: Registry) -> str:
         metrics = json.loads(facts.programs.run(ask).out)["registry"]["proxy"]["blobs"]
         requested, fetched = int(metrics["Requests"]), int(metrics["Misses"])
     except (ValueError, KeyError, TypeError):
-        return "not told"
+        return "unknown"
     return f"{max(0, requested - fetched)} of {requested}" if requested else "no requests yet"

@@ -201,9 +201,9 @@ def numbers(requests: int, misses: int) -> str:
         (numbers(12, 3), "9 of 12"),
         (numbers(0, 0), "no requests yet"),
         (numbers(2, 3), "0 of 2"),  # one is on its way
-        ("<html>", "not told"),
-        ("{}", "not told"),
-        (Answer(code=127), "not told"),
+        ("<html>", "unknown"),
+        ("{}", "unknown"),
+        (Answer(code=127), "unknown"),
     ],
 )
 def test_what_is_shown(

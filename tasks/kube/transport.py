@@ -257,7 +257,7 @@ class KubectlApi(Api):
         try:
             return 200, self._programs.run(command, quiet=True).out
         except DeadlinePassed as error:
-            said = error.tail()[-1] if error.tail() else ""  # of a program for the login that waits for somebody, say
+            said = error.tail()[-1] if error.tail() else ""  # such as a credential plugin that waits for the user
             raise NoAnswer(0, f"the API does not answer: {error.what}", said) from error
         except CommandFailed as error:
             stderr = error.done.err

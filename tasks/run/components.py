@@ -170,7 +170,7 @@ def _defer(facts: Facts, _context: Context) -> Report:
 
 
 def _release(facts: Facts, _context: Context) -> Report:
-    why = "" if _end(facts) else "by itself"
+    why = "" if _end(facts) else "it expires on its own"
     return Report(why=why, notes=_note(_late(facts.api(), waited_for(facts))))
 
 

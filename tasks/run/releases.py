@@ -200,7 +200,7 @@ def install_or_upgrade(facts: Facts, release: Release) -> dict[str, Any]:
 
 
 def refuse_hooks(facts: Facts, release: Release, chart: Chart, command: Command, context: Context) -> None:
-    """Helm deletes an object that stands where it puts a hook, whoever made it (Helm: `before-hook-creation`).
+    """Helm deletes an object with the name of a hook, whoever created it (Helm: `before-hook-creation`).
 
     For everything else of a chart it checks the owner itself. Raises `Foreign` with the owners of such objects; those
     of the release's own hooks are left to Helm.
