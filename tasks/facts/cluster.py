@@ -34,7 +34,7 @@ MARKER = "/openframe-complete"
 """A file in server-0 that marks its creation as recorded complete; it survives stop and start."""
 _NO_FILE = re.compile(r"[Cc]ould not find the file|No such container")
 """Docker 20.10 says `No such container:path` for a missing file in older clients, all others the first."""
-UNKNOWN = "somebody whose name it does not tell"
+UNKNOWN = "an unknown owner"
 """The owner of a cluster that was created before owners were recorded, and has no files in the state folder."""
 _SETTLED = 10.0
 """Seconds after which Docker itself counts a start as successful (moby: `restartmanager`)."""

@@ -377,7 +377,7 @@ def write_kubeconfig(programs: Programs, paths: ClusterPaths, context: str) -> C
     """
     from tasks.clients import kubectl
     from tasks.clients.kubeconfig import rooted, write_private
-    from tasks.clients.login import logging_in_once
+    from tasks.clients.login import cached_logins
     from tasks.core.files import sha256
     from tasks.process.command import CommandFailed
 
@@ -392,7 +392,7 @@ def write_kubeconfig(programs: Programs, paths: ClusterPaths, context: str) -> C
         raise BadInput(f"your kubeconfig has no context '{context}'", why=why, fix=fix) from None
     flattened = rooted(flattened, programs.env)
     found = replace(paths, access=f"kubeconfig-{sha256(flattened, 16)}")
-    write_private(found.kubeconfig, logging_in_once(flattened, Path(f"{found.kubeconfig}.login"), programs.env))
+    write_private(found.kubeconfig, cached_logins(flattened, Path(f"{found.kubeconfig}.login"), programs.env))
     for each in paths.state.glob("kubeconfig-*"):  # outdated and unused: they contain credentials
         with contextlib.suppress(OSError):
             if not each.name.startswith(found.access) and each.stat().st_mtime < time.time() - _OLD:

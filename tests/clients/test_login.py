@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tasks.clients.login import logging_in_once
+from tasks.clients.login import cached_logins
 
 
 def written(folder: Path, *, expiry: str | None = None, code: int = 0) -> tuple[dict[str, Any], Path]:
@@ -26,7 +26,7 @@ def written(folder: Path, *, expiry: str | None = None, code: int = 0) -> tuple[
     login = {"command": "login", "args": ["get-token"], "env": [{"name": "A", "value": "b"}]}
     text = json.dumps({"users": [{"name": "u", "user": {"exec": login}}]})
     environ = {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
-    document = json.loads(logging_in_once(text, folder / "kept", environ))
+    document = json.loads(cached_logins(text, folder / "kept", environ))
     found: dict[str, Any] = document["users"][0]["user"]["exec"]
     assert found["env"] == login["env"]
     return found, folder / "kept"
@@ -65,5 +65,5 @@ def test_a_failure_is_the_programs_own_and_is_not_kept(tmp_path: Path) -> None:
 
 def test_one_that_is_not_there_is_kubectls_to_tell(tmp_path: Path) -> None:
     text = json.dumps({"users": [{"name": "u", "user": {"exec": {"command": "aws-nope"}}}]})
-    assert logging_in_once(text, tmp_path / "kept", {"PATH": "/nowhere"}) == text
+    assert cached_logins(text, tmp_path / "kept", {"PATH": "/nowhere"}) == text
     assert sys.executable not in text

@@ -250,7 +250,7 @@ def test_anothers_is_refused_with_the_owners_name() -> None:
     with pytest.raises(BadInput, match="'openframe-dev' belongs to alice@laptop") as caught:
         refuse_foreign(stands)
     assert "CLUSTER_NAME" in caught.value.fix
-    with pytest.raises(BadInput, match="belongs to somebody whose name it does not tell"):
+    with pytest.raises(BadInput, match="belongs to an unknown owner"):
         refuse_foreign(read("openframe-dev", [SERVER], complete=True, claim=Claim(owner=BOB, known=False)))
 
 
