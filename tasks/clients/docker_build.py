@@ -27,8 +27,6 @@ _FAILED = re.compile(r"^ > \[[^\]]+\] (.+):$", re.MULTILINE)
 _DEPRECATED = re.compile(r"^DEPRECATED: The legacy builder.*\n(?:[ \t].*\n|\n)*", re.MULTILINE)
 _LAYER = re.compile(r"([0-9a-f]{12}): (.+)")
 _DONE = ("Pushed", "Layer already exists", "Pull complete", "Already exists")
-_PULLED = ("Pull complete", "Download complete")
-"""The last state of a layer; the containerd image store of Docker 25 to 28 reports only the latter two."""
 
 
 class Builder(Enum):
@@ -131,7 +129,7 @@ class Layers:
     @property
     def pulled(self) -> frozenset[str]:
         """Layers that were not present before, each by the start of its digest."""
-        return frozenset(layer for layer, state in self._states.items() if state in _PULLED)
+        return frozenset(layer for layer, state in self._states.items() if state == "Pull complete")
 
     def line(self, text: str) -> None:
         """Process one line of output."""

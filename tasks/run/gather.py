@@ -377,9 +377,9 @@ def write_kubeconfig(programs: Programs, paths: ClusterPaths, context: str) -> C
     """
     from tasks.clients import kubectl
     from tasks.clients.kubeconfig import rooted, write_private
-    from tasks.clients.login import cached_logins
     from tasks.core.files import sha256
     from tasks.process.command import CommandFailed
+    from tasks.process.login import cached_logins
 
     try:
         flattened = programs.run(kubectl.flattened(context), quiet=True).out

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tasks.clients.login import cached_logins
+from tasks.process.login import cached_logins
 
 
 def written(folder: Path, *, expiry: str | None = None, code: int = 0) -> tuple[dict[str, Any], Path]:

@@ -2,7 +2,7 @@
 
 Each process would run it (client-go: `plugin/pkg/client/auth/exec` caches its answer within one process only), and it
 takes a second if it queries a cloud, or waits for a person's confirmation. kubectl starts this file as a program, by
-its path: when it is loaded, it imports the standard library only.
+its path and without this project's packages, so it imports the standard library only, and has no `sh`.
 """
 
 from __future__ import annotations
