@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.core.files import replacing
+from tasks.core.errors import BadInput
+from tasks.core.files import prefix, replacing
 from tasks.core.lock import open_lock, release, take
 from tasks.rehearsal.engine import blank
 
@@ -152,15 +153,20 @@ def of(environ: Mapping[str, str]) -> Folder | None:
 def prepare(root: Path) -> None:
     """Write the programs, and an empty state if there is none; existing state stays."""
     folder = Folder(root.absolute())
-    folder.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.bin.mkdir(mode=0o700, exist_ok=True)
+    folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     _write(folder.root / _SIGN, _TEXT.format(folder=folder.root), 0o600)
+    folder.state.mkdir(mode=0o700, exist_ok=True)
+    folder.bin.mkdir(mode=0o700, exist_ok=True)
     for program in PROGRAMS:
         _write(folder.bin / program, _script(program, folder.root), 0o700)
 
 
 def occupy(root: Path) -> None:
-    """Lock a rehearsal until this process ends, so that nothing clears it. Waits for another process that clears it."""
+    """Lock a rehearsal until this process ends, so that nothing clears it. Waits for another process that clears it.
+
+    Raises `BadInput` for a folder that is not a rehearsal's.
+    """
+    _refuse_foreign(root)
     path = root.absolute() / _IN_USE
     handle = _HANDLES.get(path)
     while True:
@@ -190,7 +196,23 @@ def clear(root: Path, unused: Callable[[], bool]) -> None:
     except TimeoutError:
         return
     if _holds(handle, path) and unused():
+        with contextlib.suppress(OSError):  # a mount; others are gone at once for those who start now
+            root = root.rename(root.with_name(f"{prefix(root.name)}{os.urandom(4).hex()}"))
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _refuse_foreign(root: Path) -> None:
+    """Raises `BadInput` for a folder with other contents: a rehearsal is removed with its whole folder."""
+    if not root.is_dir() or (root / _SIGN).is_file():
+        return
+    own = (_IN_USE, f".{_SIGN}.")  # the second one while another process writes it
+    foreign = sorted(each.name for each in root.iterdir() if not each.name.startswith(own))
+    if foreign:
+        raise BadInput(
+            f"{root} is not a rehearsal's folder: it contains {foreign[0]}",
+            why="a rehearsal writes its programs there, and is removed with that folder",
+            fix="set DEPLOY_LOG_DIR to another folder; or, if nothing in it is needed, remove it",
+        )
 
 
 def _holds(handle: int, path: Path) -> bool:

@@ -12,6 +12,7 @@ import yaml
 
 from tasks.clients import docker
 from tasks.core.imageref import linux_platform
+from tasks.rehearsal.folder import prepare
 from tests import calls
 from tests.calls import ENDLESS, Row
 from tests.rehearsal.played import Played, played
@@ -137,7 +138,7 @@ def compare(found: list[Row], expected: list[Row]) -> None:
 @pytest.mark.parametrize("helm", [3, 4])
 def test_a_launch_makes_these_calls_and_no_others(helm: int, launched: Played) -> None:
     (launched.folder / "logs").mkdir(mode=0o700)
-    launched.place.mkdir(mode=0o700)
+    prepare(launched.place)
     (launched.place / "versions.json").write_text(json.dumps({"helm": {3: "v3.19.0", 4: "v4.1.4"}[helm]}))
     release = {"namespace": "platform", "chart": umbrella(launched.folder)}
     sets = (*SETS, f"helm.releases.umbrella={json.dumps(release)}")

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tasks.rehearsal.folder import Folder
+from tasks.rehearsal.folder import Folder, prepare
 from tests.rehearsal.played import Played, played
 from tests.rehearsal.reach import delete, scale
 
@@ -70,7 +70,7 @@ def test_whose_replicas_win_is_a_setting_of_the_release(
 ) -> None:
 
     (played.folder / "logs").mkdir(mode=0o700)
-    played.place.mkdir(mode=0o700)
+    prepare(played.place)
     (played.place / "versions.json").write_text(json.dumps({"helm": version}))
     assert played.run() == 0
     place = Folder(played.place)
@@ -91,6 +91,17 @@ def test_down_clears_it_and_the_user_has_never_been_touched(played: Played) -> N
     assert not played.place.exists()
     assert not (played.folder / "user").exists()
     assert played.run("status") == 4
+
+
+def test_a_folder_of_the_user_is_left_alone(played: Played, capsys: pytest.CaptureFixture[str]) -> None:
+    script = played.place / "bin" / "docker"
+    script.parent.mkdir(parents=True, mode=0o700)
+    played.place.parent.chmod(0o700)
+    script.write_text("theirs")
+    assert (played.run(), played.run("down")) == (2, 2)
+    assert "is not a rehearsal's folder: it contains bin" in capsys.readouterr().err
+    assert [path for path in played.place.rglob("*") if path.is_file()] == [script]
+    assert script.read_text() == "theirs"
 
 
 def test_a_cluster_that_another_one_stands_beside_leaves_it(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
