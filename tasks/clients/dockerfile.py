@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*([\\`])\s*", re.IGNORECASE)
-_DIRECTIVE = re.compile(r"#\s*\w+\s*=.*")
-_HEREDOC = re.compile(r"(?<!\S)\d*<<(-?)([\"']?)([^\s<\"']+)\2(?!\S)")
-"""A separate word (BuildKit: `parser.ParseHeredoc`): neither a bit shift nor `<<<` starts one."""
+_DIRECTIVE = re.compile(r"#\s*(?:syntax|escape|check)\s*=.*", re.IGNORECASE)
+_WORD = re.compile(r"""(?:\d*<<-?[ \t]*)?(?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])+""")
+_HEREDOC = re.compile(r"""\d*<<(-?)[ \t]*(?:"([^"<]+)"|'([^'<]+)'|([^\s<"']+))""")
+"""A word of its own (BuildKit: `parser.ParseHeredoc`): neither a bit shift nor `<<<` starts one."""
 _HEREDOCS = ("RUN", "COPY", "ADD")
 """Instructions that may contain here-documents."""
 _FROM = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*", re.IGNORECASE)
-_OTHER_STAGE = re.compile(r"--from=(\S+)|--mount=\S*\bfrom=([^\s,]+)")
-_MOUNT = re.compile(r"--mount=(\S+)")
 _ARG = re.compile(r"(\w+)(?:=(\"[^\"]*\"|'[^']*'|\S*))?")
+_GROUP = re.compile(r"((?:\\.|[^\\\]])+)\]")
+"""The inside of `[…]`, and its end."""
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::([-+])([^}]*))?\})")
 
 
@@ -36,7 +37,7 @@ class Instruction(NamedTuple):
 
 def instructions(text: str) -> list[Instruction]:
     """The instructions of a Dockerfile in order; invalid ones are left for docker to report."""
-    lines = text.removeprefix("\ufeff").splitlines()
+    lines = _rows(text)
     escape = next((match[1] for row in _head(lines) if (match := _ESCAPE.fullmatch(row.strip()))), "\\")
     found: list[Instruction] = []
     number = 0
@@ -49,19 +50,47 @@ def instructions(text: str) -> list[Instruction]:
                 continue
             first = first or number
             body = row.rstrip()
-            whole += body.removesuffix(escape)
-            if not body.endswith(escape):
+            if not body.endswith(escape) or body.endswith(2 * escape):
+                whole += body
                 break
+            whole += body.removesuffix(escape)
         words = whole.split(maxsplit=1)
         if not words:
             continue
         name, rest = words[0].upper(), "".join(words[1:]).strip()
         found.append(Instruction(first, name, rest))
-        for match in _HEREDOC.finditer(rest) if name in _HEREDOCS else ():
+        words = _WORD.findall(rest) if _performed(found[-1]).name in _HEREDOCS else []
+        for match in filter(None, map(_HEREDOC.fullmatch, words)):
             rows = (row.lstrip("\t") if match[1] else row for row in lines[number:])
-            length = next((count for count, row in enumerate(rows, 1) if row == match[3]), 0)
+            length = next((count for count, row in enumerate(rows, 1) if row == match[match.lastindex or 0]), 0)
             number += length  # without its terminator it is none
     return found
+
+
+def _rows(text: str) -> list[str]:
+    """The lines of a file as docker splits them: `str.splitlines` knows more ends of lines."""
+    return [row.removesuffix("\r") for row in text.removeprefix("\ufeff").split("\n")]
+
+
+def _performed(each: Instruction) -> Instruction:
+    """What an ONBUILD performs in a later stage of the same Dockerfile; other instructions as they are."""
+    if each.name != "ONBUILD":
+        return each
+    name, _, rest = each.rest.partition(" ")
+    return Instruction(each.line, name.upper(), rest.strip())
+
+
+def _options(rest: str) -> tuple[list[str], list[str]]:
+    """The options of an instruction, and the words after them, which may look like options of a program."""
+    words = rest.split()
+    count = next((at for at, word in enumerate(words) if not word.startswith("--")), len(words))
+    return words[:count], words[count:]
+
+
+def _mounts(options: Iterable[str]) -> list[dict[str, str]]:
+    """The fields of each `--mount` of a RUN."""
+    found = [each.removeprefix("--mount=").split(",") for each in options if each.startswith("--mount=")]
+    return [{name.lower(): value for name, _, value in (part.partition("=") for part in parts)} for parts in found]
 
 
 def _head(lines: Sequence[str]) -> Iterator[str]:
@@ -86,7 +115,9 @@ def bases(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
             found = found if found[-1].lower() not in stages else found[:-1]
             stages.append((match[2] or "").lower())
         else:
-            others = [first or second for first, second in _OTHER_STAGE.findall(each.rest)]
+            options, _ = _options(_performed(each).rest)
+            others = [option.removeprefix("--from=") for option in options if option.startswith("--from=")]
+            others += [mount["from"] for mount in _mounts(options) if "from" in mount]
             found += [name for name in others if not name.isdigit() and name.lower() not in stages]
     return tuple(dict.fromkeys(each for each in found if each and each != "scratch" and "$" not in each))
 
@@ -97,25 +128,24 @@ def copied(text: str) -> tuple[str, ...] | None:
     Copies by ONBUILD instructions of a base image are not visible here.
     """
     found: list[str] = []
-    for each in instructions(text):
-        if each.name in ("COPY", "ADD") and not _OTHER_STAGE.search(each.rest):
-            given = _sources(each.rest)
+    for each in map(_performed, instructions(text)):
+        options, words = _options(each.rest)
+        if any(set(option) & set("\"'") for option in options):
+            return None
+        if each.name in ("COPY", "ADD") and not any(option.startswith("--from=") for option in options):
+            given = _sources(words)
             if given is None:
                 return None
             found += given
         elif each.name == "RUN":
-            for mount in _MOUNT.findall(each.rest):
-                fields = dict(part.partition("=")[::2] for part in mount.split(","))
-                if fields.get("type", "bind") == "bind" and "from" not in fields:
+            for fields in _mounts(options):
+                if fields.get("type", "bind").lower() == "bind" and "from" not in fields:
                     found.append(fields.get("source") or fields.get("src") or ".")
     return None if any("$" in name for name in found) else tuple(posixpath.normpath(f"/{name}")[1:] for name in found)
 
 
-def _sources(rest: str) -> list[str] | None:
+def _sources(words: list[str]) -> list[str] | None:
     """The sources of a COPY or an ADD in the context; None if they cannot be determined."""
-    words = rest.split()
-    while words and words[0].startswith("--"):
-        words.pop(0)
     plain = " ".join(words)
     if plain.startswith("["):
         try:
@@ -187,7 +217,7 @@ def ignored(text: str) -> Ignored:
 
 
 def _lines(text: str) -> Iterator[str]:
-    for line in text.removeprefix("\ufeff").splitlines():
+    for line in _rows(text):
         row = line.strip()
         if line.startswith("#") or not row:
             continue
@@ -209,6 +239,8 @@ def _may_be_below(pattern: str, folder: str) -> bool:
 def _pattern(text: str) -> _Pattern:
     again = text.startswith("!")
     name = text.removeprefix("!")
+    if re.match(r"\*\*(?!/)", name) and not set(name[2:]) & set("*?[]\\"):
+        return _compiled(name, f".*{re.escape(name[2:])}", again=again)  # docker compares the end of the path only
     regex, at = "", 0
     while at < len(name):
         sign = name[at]
@@ -225,11 +257,15 @@ def _pattern(text: str) -> _Pattern:
         elif sign == "\\" and at < len(name):
             regex += re.escape(name[at])
             at += 1
-        elif sign == "[" and (end := name.find("]", at + 1)) > 0:
-            regex += f"[{name[at:end]}]"
-            at = end + 1
+        elif sign == "[" and (group := _GROUP.match(name, at)):
+            regex += f"[{group[1]}]"
+            at = group.end()
         else:
             regex += re.escape(sign)
+    return _compiled(name, regex, again=again)
+
+
+def _compiled(name: str, regex: str, *, again: bool) -> _Pattern:
     try:
         made = re.compile(f"(?:{regex})(?:/.*)?", re.DOTALL)
     except re.error:  # docker reports what is wrong with it

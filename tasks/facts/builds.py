@@ -162,11 +162,16 @@ def _dockerfile(build: Build, context: Path, path: Path) -> str:
     try:
         if not context.is_dir():
             raise _refused(build, f"{context} is not a folder", "context", f"builds names it as {build.context}")
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
+        return _text(path)
     except OSError as error:
         raise _refused(
             build, f"{path}: {error.strerror or error}", "dockerfile", "it is relative to the context"
         ) from None
+
+
+def _text(path: Path) -> str:
+    """The content of a file with the ends of its lines, which the text of a here-document contains."""
+    return path.read_bytes().decode("utf-8", "surrogateescape")
 
 
 def _refused(build: Build, what: str, field: str, why: str) -> BadInput:
@@ -186,7 +191,7 @@ def _inputs(
     try:
         if parts is not None and any(_is_linked(context, each) for each in parts):
             parts = None  # docker copies the target of a link
-        rules = listed.read_text(encoding="utf-8", errors="surrogateescape") if listed.exists() else ""
+        rules = _text(listed) if listed.exists() else ""
         left_out = ignored(rules) if parts is None else only(parts, ignored(rules))
         files = context_digest(context, left_out, cache / "contexts" / sha256(f"{context} {build.name}", _DIGITS))
     except OSError as error:
@@ -323,7 +328,11 @@ def context_digest(folder: Path, left_out: Ignored, index: Path) -> str:
     pending = [""]
     while pending:
         inside = pending.pop()
-        with os.scandir(folder / inside) as entries:
+        with contextlib.ExitStack() as stack:
+            try:
+                entries = stack.enter_context(os.scandir(folder / inside))
+            except FileNotFoundError:  # a temporary folder, gone again
+                continue
             for entry in entries:
                 path = f"{inside}/{entry.name}" if inside else entry.name
                 directory = entry.is_dir(follow_symlinks=False)
@@ -333,6 +342,8 @@ def context_digest(folder: Path, left_out: Ignored, index: Path) -> str:
                     pending.append(path)
                 with contextlib.suppress(FileNotFoundError):  # a temporary file, gone again
                     what = entry.stat(follow_symlinks=False)
+                    if stat.S_ISSOCK(what.st_mode):  # docker does not send it
+                        continue
                     rows.append(f"{path}\0{what.st_mode:o}\0{_content(entry, path, what, known, found, now)}")
     if found != known:
         with contextlib.suppress(OSError):  # it is read again

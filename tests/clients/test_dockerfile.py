@@ -32,7 +32,7 @@ COPY --from=0 / /
 def test_bases_are_images_and_no_stages() -> None:
     assert bases(WHOLE, {}) == ("node:20-alpine", "nginx:1", "busybox", "alpine@sha256:0")
     assert bases(WHOLE, {"VERSION": "22", "OTHER": "x"})[0::3] == ("node:22-alpine", "x@sha256:0")
-    assert bases("FROM $UNKNOWN\n", {}) == ()
+    assert bases("FROM $UNKNOWN\nRUN uvx --from=build pyproject-build\n", {}) == ()
     two = "ARG A=1 B='2'\nFROM x:$A-${B}\nFROM x AS build-amd64\nFROM build-${TARGETARCH}\n"
     assert bases(two, {}) == ("x:1-2", "x")
 
@@ -42,6 +42,7 @@ def test_an_instruction_has_the_line_that_it_begins_at() -> None:
     assert (found["RUN <<EOF"], found["FROM base"], found["RUN --mou"], found["FROM scra"]) == (5, 8, 11, 16)
     (only_one,) = instructions("# escape=`\nRUN a `\n  b\\\n")
     assert only_one == (2, "RUN", "a   b\\")
+    assert len(instructions("# other=1\n# escape=`\nRUN a \\\n  b")) == 1  # after another comment it is no directive
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,15 @@ def test_an_instruction_has_the_line_that_it_begins_at() -> None:
         ("RUN --mount=type=secret,id=a cat", ()),
         ("COPY\tsrc /src", ("src",)),
         ("RUN echo $((1<<4)) $((1 << N))\nRUN cat <<<'a' && echo \"b <<c\"\nRUN x <<END\nCOPY src /src", ("src",)),
+        ('RUN echo "a <<END b"\nCOPY src /src\nRUN <<END\nCOPY no /\nEND', ("src",)),
+        ('RUN << END\nCOPY no /\nEND\nRUN <<"A B"\nCOPY no /\nA B\nCOPY src /src', ("src",)),
+        ("RUN echo C:\\\\\nCOPY src /src", ("src",)),  # two: no continuation
+        ("RUN echo a\u2028COPY no /\x0cCOPY no /\r\nCOPY src /src\r", ("src",)),
+        ("ONBUILD COPY src /src\nONBUILD RUN --mount=source=lib,target=/x y\nFROM x", ("src", "lib")),
+        ("ONBUILD COPY <<END /a\nCOPY no /\nEND\nCOPY src /src", ("src",)),
+        ("RUN docker run --mount=type=bind,source=/a,target=/b x --from=y", ()),
+        ('RUN --mount=type=bind,"source=a,b",target=/x y', None),
+        ("RUN --mount=type=Bind,Source=lib,target=/x y", ("lib",)),
         ("RUN cat <<-'A-1' 3<<B\n\tCOPY no /\n A-1\n\tA-1\nCOPY no /\nB\nCOPY src /src", ("src",)),
     ],
 )
@@ -89,6 +99,10 @@ def test_parts_of_the_context_that_are_copied(text: str, parts: Sequence[str] | 
         ("docs\n!docs/keep\ndocs/keep/not", ["docs/a", "docs/keep/not/b"], ["docs/keep/a"]),
         ("*\n!src", ["a", "b/c"], ["src", "src/a"]),
         ("[", ["["], ["a"]),
+        ("[\\]x]", ["]", "x"], ["\\", "\\x]"]),
+        ("**.pyc\n**test/a", ["a.pyc", "x/y/a.pyc", "x/mytest/a"], ["a.py", "test/b"]),
+        ("*\n!**.py", ["a.txt", "x/a"], ["a.py", "x/y/a.py"]),
+        ("a\x0cb\nc\r\nd", ["a\x0cb", "c", "d"], ["a", "b"]),
     ],
 )
 def test_what_is_left_out(rules: str, out: Sequence[str], inside: Sequence[str]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -276,11 +278,23 @@ def test_it_changes_with_names_modes_and_contents(tree: Path, change: Callable[[
     assert digest(tree) != before
 
 
-def test_it_does_not_change_with_times_nor_with_what_is_left_out(tree: Path) -> None:
+def test_it_does_not_change_with_times_nor_with_what_docker_does_not_send(tree: Path) -> None:
     before = digest(tree)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tree / "run"))
     os.utime(tree / "a", (1, 1))
     (tree / "left.log").write_text("changed")
     assert digest(tree) == before
+
+
+def test_a_folder_that_is_gone_meanwhile_is_none(tree: Path) -> None:
+    def left_out(path: str, folder: bool) -> bool:
+        if folder:
+            shutil.rmtree(tree / path)
+        return path.endswith(".log")
+
+    index = tree.parent / "index"
+    assert context_digest(tree, left_out, index) == digest(tree)
 
 
 def test_contents_are_read_once(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
