@@ -7,16 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tasks.core.errors import Diagnosis
-from tasks.diagnose.pods import (
-    condition,
-    diagnose_events,
-    diagnose_pending_pull,
-    diagnose_pod,
-    diagnose_workload,
-    is_outdated,
-    most_telling,
-    part,
-)
+from tasks.diagnose.events import diagnose_events, diagnose_pending_pull, is_outdated
+from tasks.diagnose.pods import condition, diagnose_pod, diagnose_workload, most_telling, part
 from tasks.kube.client import Api, ApiError
 from tasks.kube.objects import Key
 

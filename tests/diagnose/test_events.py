@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.core.redact import conceal
-from tasks.diagnose.pods import diagnose_events, diagnose_pending_pull, is_outdated
+from tasks.diagnose.events import diagnose_events, diagnose_pending_pull, is_outdated
 from tests.diagnose.objects import event
 
 _QUOTA = (

@@ -1,0 +1,120 @@
+"""Warnings about pods and their controllers: what a pod's own status does not show, or where there is no pod at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from tasks.core.errors import Diagnosis
+from tasks.diagnose.pods import (
+    diagnose_full_disk,
+    diagnose_pull,
+    diagnose_refusal,
+    diagnose_scheduling,
+    known,
+    most_telling,
+    part,
+)
+from tasks.diagnose.rules import clean
+
+Item = Mapping[str, Any]
+_PULL = re.compile(
+    r"(?:Failed to pull image|failed to get sandbox image|failed to pull image) \"(?P<image>[^\"]+)\":? ?(?P<rest>.*)"
+)
+_IMAGE = re.compile(r"[Ii]mage \"(?P<image>[^\"]+)\"")
+_REASONS = (
+    *("FailedCreate", "ReplicaSetCreateError", "Failed", "FailedCreatePodSandBox", "FailedMount", "FailedAttachVolume"),
+    *("ProvisioningFailed", "FailedBinding", "FailedScheduling", "FreeDiskSpaceFailed", "ImageGCFailed"),
+    *("EvictionThresholdMet", "Evicted", "BackOff", "Unhealthy"),
+)
+"""Warnings that are considered, the most telling first (Kubernetes: `pkg/kubelet/events/event.go`)."""
+
+
+
+def diagnose_events(events: Iterable[Item], names: Collection[str] = ()) -> Diagnosis | None:
+    """The most telling diagnosis among the warning events.
+
+    `names`: names of the objects in question, also matched as prefixes with a dash (pods of a Deployment or
+    StatefulSet). Empty: all events. Events are v1 or events.k8s.io/v1.
+    """
+    warnings = [each for each in events if each.get("type") == "Warning" and _of(each, names)]
+    newest = sorted(warnings, key=_time, reverse=True)
+    return most_telling(
+        _warning(reason, _subject(each), _message(each))
+        for reason in _REASONS
+        for each in newest
+        if each.get("reason") == reason
+    )
+
+
+def diagnose_pending_pull(events: Iterable[Item], names: Collection[str] = ()) -> Diagnosis | None:
+    """A pull that has started and not finished, from events; for pods whose names are, or begin with, `names`.
+
+    It is not a failure: report it only after a wait for the pod has timed out.
+    """
+    last: dict[tuple[str, str], Item] = {}
+    for event in sorted(events, key=_time):
+        match = _IMAGE.search(_message(event))
+        if event.get("reason") in ("Pulling", "Pulled", "Failed") and match is not None and _of(event, names):
+            last[_subject(event), match["image"]] = event
+    for (subject, image), event in last.items():
+        if event.get("reason") == "Pulling":
+            return known("Pulling", "", subject, image=image, since=_time(event))
+    return None
+
+
+def is_outdated(event: Item, scheduled: Collection[str]) -> bool:
+    """Whether it reports failed scheduling of a pod that has been scheduled since; `scheduled`: names of such pods."""
+    return event.get("reason") == "FailedScheduling" and _object(event).get("name") in scheduled
+
+
+def _warning(reason: str, subject: str, message: str) -> Diagnosis | None:
+    """The diagnosis of one warning; None if it only repeats a state that others explain."""
+    if reason in ("FailedCreate", "ReplicaSetCreateError"):
+        return diagnose_refusal(subject, message)
+    if reason == "FailedScheduling":
+        return diagnose_scheduling(subject, message)
+    pull = _PULL.search(message) if reason in ("Failed", "FailedCreatePodSandBox") else None
+    if pull is not None:
+        return diagnose_pull(subject, pull["image"], pull["rest"])
+    if reason == "Failed":
+        repeated = message.startswith(("Error: ErrImagePull", "Error: ImagePullBackOff"))
+        return None if repeated else known(reason, message.removeprefix("Error: "), subject)
+    if reason == "FailedCreatePodSandBox" and (full := diagnose_full_disk(subject, message)) is not None:
+        return full
+    if reason in ("FailedMount", "FailedAttachVolume"):
+        return known(reason, message, subject, use="one of its volumes is made from it")
+    return known(reason, message, subject)
+
+
+def _of(event: Item, names: Collection[str]) -> bool:
+    name = str(_object(event).get("name", ""))
+    return not names or any(name == each or name.startswith(f"{each}-") for each in names)
+
+
+def _object(event: Item) -> Item:
+    return part(event, "involvedObject") or part(event, "regarding")
+
+
+def _subject(event: Item) -> str:
+    about = _object(event)
+    kind = str(about.get("kind") or "object").lower()
+    namespace = about.get("namespace")
+    return f"{kind} {namespace + '/' if namespace else ''}{about.get('name', '')}"
+
+
+def _message(event: Item) -> str:
+    return clean(str(event.get("message") or event.get("note") or ""))
+
+
+def _time(event: Item) -> str:
+    """RFC 3339 in UTC: sorts as text."""
+    times = (
+        part(event, "series").get("lastObservedTime"),
+        event.get("lastTimestamp"),
+        event.get("deprecatedLastTimestamp"),
+        event.get("eventTime"),
+        part(event, "metadata").get("creationTimestamp"),
+    )
+    return str(next((each for each in times if each), ""))
