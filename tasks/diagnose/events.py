@@ -31,7 +31,6 @@ _REASONS = (
 """Warnings that are considered, the most telling first (Kubernetes: `pkg/kubelet/events/event.go`)."""
 
 
-
 def diagnose_events(events: Iterable[Item], names: Collection[str] = ()) -> Diagnosis | None:
     """The most telling diagnosis among the warning events.
 

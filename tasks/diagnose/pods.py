@@ -6,7 +6,7 @@ Texts are in pods.yaml and scheduling.yaml. `transient` of a diagnosis: whether 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
