@@ -1,11 +1,11 @@
-# Set-up and the tasks, for those who would rather type make. Needs Python 3.11 or later; nothing else.
+# Set-up and the tasks by make. Needs only Python 3.11 or later.
 SHELL := /bin/sh
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python3.14 python3.15; do \
   command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# a file of `invoke bundle save`: packages come out of it, and all that `up` would download
+# a file of `invoke bundle save`, which contains the packages and everything that `up` would download
 BUNDLE ?=
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -21,7 +21,7 @@ $(VENV)/runtime.done: requirements.txt
 	$(PYTHON) -m venv $(VENV)
 ifeq ($(BUNDLE),)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt || \
-	  { echo "The packages of requirements.txt could not be fetched; without a line: make up BUNDLE=FILE (docs/how-to.md)"; exit 1; }
+	  { echo "The packages of requirements.txt could not be downloaded; without network access: make up BUNDLE=FILE (docs/how-to.md)"; exit 1; }
 else
 	@rm -rf $(VENV)/wheels && mkdir $(VENV)/wheels
 	@$(BIN)/python -m tasks.clients.bundle "$(BUNDLE)" $(VENV)/wheels
@@ -30,7 +30,7 @@ else
 endif
 	@touch $@
 
-# invoke turns bytecode files off: without these every call would compile what it imports
+# invoke disables writing of bytecode: without these files every call would compile what it imports
 $(VENV)/compiled.done: $(VENV)/runtime.done tasks.py $(wildcard tasks/*.py tasks/*/*.py tasks/*/*/*.py)
 	@$(BIN)/python -m compileall -q tasks tasks.py
 	@touch $@
@@ -43,13 +43,13 @@ $(VENV)/bench.done: $(VENV)/runtime.done requirements-bench.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
 	@touch $@
 
-bench: $(VENV)/compiled.done $(VENV)/bench.done ## launches again and again, compared
+bench: $(VENV)/compiled.done $(VENV)/bench.done ## launches repeatedly and compares
 	@$(BIN)/invoke bench $(ARGS)
 
 $(TASKS): $(VENV)/compiled.done
 	@$(BIN)/invoke $@ $(if $(BUNDLE),$(if $(filter up,$@),--bundle "$(BUNDLE)")) $(ARGS)
 
-tools: $(VENV)/compiled.done ## fetch k3d, kubectl and helm where they are missing
+tools: $(VENV)/compiled.done ## download k3d, kubectl and helm where they are missing
 	@$(BIN)/python -m tasks.run.tools $(ARGS)
 
 test: $(VENV)/dev.done ## the tests that need no cluster
@@ -59,7 +59,7 @@ test-cluster: $(VENV)/dev.done ## the tests on real clusters (Docker)
 	$(BIN)/python -m pytest -m cluster --durations 20 $(or $(ARGS),tests/real)
 
 lint: $(VENV)/dev.done ## types, style, layers, shell scripts
-	@! git grep -nE '^(<<<<<<<|>>>>>>>) ' || { echo "marks of a merge are left in these lines"; exit 1; }
+	@! git grep -nE '^(<<<<<<<|>>>>>>>) ' || { echo "conflict markers are left in these lines"; exit 1; }
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -68,10 +68,10 @@ lint: $(VENV)/dev.done ## types, style, layers, shell scripts
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
 
-support: $(VENV)/compiled.done ## whether what is pinned is still supported by its projects
+support: $(VENV)/compiled.done ## whether the pinned versions are still supported by their projects
 	@$(BIN)/python -m tasks.host.support
 
-check: lint test ## what must be green before a change lands
+check: lint test ## what must pass before a change is merged
 
-clean: ## the virtual environment and the fetched programs
+clean: ## delete the virtual environment and the downloaded programs
 	rm -rf $(VENV) .tools
