@@ -198,11 +198,11 @@ def system_refs(api: Api, off: frozenset[str], waits: Callable[[str], bool] = la
 
 
 def _system(facts: Facts, everything: bool, context: Context) -> Report | None:
-    from tasks.facts.registries import explain_pull
     from tasks.kube.wait import wait_ready
     from tasks.run import components
+    from tasks.run.explain import explain
 
     off, waits = components.off(facts), components.waited_for(facts, everything=everything)
     keys = lambda api: system_refs(api, off, waits)  # noqa: E731 - queried at each look
-    ready = wait_ready(facts.watched(), keys, context, diagnose=partial(explain_pull, facts))
+    ready = wait_ready(facts.watched(), keys, context, diagnose=partial(explain, facts))
     return Report(why=count(len(ready), "workload"))

@@ -364,13 +364,13 @@ def _notes(release: Release, fault: str) -> tuple[str, ...]:
 
 
 def _wait_ready(facts: Facts, release: Release, context: Context) -> Report | None:
-    from tasks.facts.registries import explain_pull
     from tasks.kube.components import without_address
     from tasks.kube.wait import wait_ready
+    from tasks.run.explain import explain
 
     refs, services, fault = _wanted(facts, release)
     ready = wait_ready(
-        facts.watched(), refs, context, jobs=release.wait_for_jobs, diagnose=functools.partial(explain_pull, facts)
+        facts.watched(), refs, context, jobs=release.wait_for_jobs, diagnose=functools.partial(explain, facts)
     )
     more = f" and {len(ready) - 3} more" if len(ready) > 3 else ""
     why = ", ".join(ready[:3]) + more if ready else "it has no workloads"

@@ -22,6 +22,7 @@ Item = Mapping[str, Any]
 _PULL = re.compile(
     r"(?:Failed to pull image|failed to get sandbox image|failed to pull image) \"(?P<image>[^\"]+)\":? ?(?P<rest>.*)"
 )
+_KILLED = re.compile(r"failed (?P<probe>liveness|startup) probe")
 _IMAGE = re.compile(r"[Ii]mage \"(?P<image>[^\"]+)\"")
 _REASONS = (
     *("FailedCreate", "ReplicaSetCreateError", "Failed", "FailedCreatePodSandBox", "FailedMount", "FailedAttachVolume"),
@@ -60,6 +61,23 @@ def diagnose_pending_pull(events: Iterable[Item], names: Collection[str] = ()) -
     for (subject, image), event in last.items():
         if event.get("reason") == "Pulling":
             return known("Pulling", "", subject, image=image, since=_time(event))
+    return None
+
+
+def diagnose_kills(events: Iterable[Item], subject: str) -> Diagnosis | None:
+    """Why a node ends a container that has not ended by itself: a probe of it fails, or its postStart hook.
+
+    `events` of its pod, of any type.
+    """
+    newest = sorted(events, key=_time, reverse=True)
+    for event in newest:
+        killed = _KILLED.search(_message(event)) if event.get("reason") == "Killing" else None
+        if killed is not None:
+            results = (_message(each) for each in newest if each.get("reason") == "Unhealthy")
+            result = next((each for each in results if each.lower().startswith(killed["probe"])), killed[0])
+            return known("Killing", _message(event), subject, result=result)
+        if event.get("reason") == "FailedPostStartHook":
+            return known("FailedPostStartHook", _message(event), subject)
     return None
 
 

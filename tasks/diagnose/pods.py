@@ -6,6 +6,7 @@ Texts are in pods.yaml and scheduling.yaml. `transient` of a diagnosis: whether 
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -32,6 +33,11 @@ _SCHEDULER = "default-scheduler"
 _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(?:: ErrImagePull)?:?\s*')
 _BODY = re.compile(r"nodes are available: (?P<reasons>.*?)(?:\.? preemption: .*)?$")
 _SPLIT = re.compile(r", (?=\d+ )")
+_SHELL = {126: "it cannot be executed", 127: "the shell does not find a program"}
+_SIGNALS = 128
+"""Above it, an exit code is that of a signal."""
+_PART, _SIZE = re.compile(r"(requested|limited): (\S+?)(?:, used|$)"), re.compile(r"([\w./-]+)=([^,\s]+)")
+"""Parts of a refusal by a quota (Kubernetes: `plugin/pkg/admission/resourcequota`)."""
 _MAY_PASS = frozenset({"quota-exceeded"})
 """Refusals that end when other pods do, such as the old ones during a rolling update."""
 
@@ -48,7 +54,10 @@ def diagnose_pod(pod: Item, nodes: Sequence[Item] = ()) -> Diagnosis | None:
         return None
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
-        return diagnose_scheduling(subject, str(scheduled.get("message", "")), pod, nodes)
+        found = diagnose_scheduling(subject, str(scheduled.get("message", "")), pod, nodes)
+        claims = [part(each, "persistentVolumeClaim").get("claimName") for each in rows(part(pod, "spec"), "volumes")]
+        named = {"namespace": _namespace(pod), "claims": " ".join(str(each) for each in claims if each)}
+        return replace(found, details={**found.details, **named})
     scheduler = str(part(pod, "spec").get("schedulerName") or _SCHEDULER)
     if not scheduled and status.get("phase") == "Pending" and scheduler != _SCHEDULER:
         return known("NoScheduler", "", subject, name=scheduler)
@@ -104,8 +113,18 @@ def diagnose_refusal(subject: str, message: str) -> Diagnosis:
     found = recognise(rules("api"), clean(message), where="kubectl")
     if found is None:
         return refused
-    may_pass = found.transient or found.cause in _MAY_PASS
+    may_pass = found.transient or (found.cause in _MAY_PASS and not _beyond(found.why))
     return replace(found, what=f"{refused.what}: {found.what}", transient=may_pass)
+
+
+def _beyond(reason: str) -> bool:
+    """Whether a pod requests more than its quota would allow if nothing else existed."""
+    sizes = {name: dict(_SIZE.findall(text)) for name, text in _PART.findall(reason)}
+    pairs = [
+        (quantity(size), quantity(sizes.get("limited", {}).get(name)))
+        for name, size in sizes.get("requested", {}).items()
+    ]
+    return any(size is not None and most is not None and size > most for size, most in pairs)
 
 
 def diagnose_scheduling(subject: str, message: str, pod: Item | None = None, nodes: Sequence[Item] = ()) -> Diagnosis:
@@ -193,7 +212,8 @@ def _container(pod: Item, row: Item) -> Diagnosis | None:
     waiting = part(row, "state", "waiting")
     reason, message = str(waiting.get("reason", "")), clean(str(waiting.get("message") or ""))
     if reason in _PULLING:
-        return diagnose_pull(_named(pod, row), _image_of(pod, row), _BACK_OFF.sub("", message))
+        found = diagnose_pull(_named(pod, row), _image_of(pod, row), _BACK_OFF.sub("", message))
+        return replace(found, details={**found.details, **_place(pod, row)})
     if reason in _CREATING or reason in _IMAGE_NAME:
         return known(reason, message, _named(pod, row), image=_image_of(pod, row))
     return _crash(pod, row) if reason == "CrashLoopBackOff" or _exit_code(row) else None
@@ -211,24 +231,48 @@ def _crash(pod: Item, row: Item) -> Diagnosis:
     if ended.get("reason") in ("StartError", "ContainerCannotRun"):
         return known(str(ended["reason"]), said, _named(pod, row))
     parts = {
-        "code": f"code {ended['exitCode']}" if "exitCode" in ended else "an unknown code",
+        "code": f"code {_meant(ended['exitCode'])}" if "exitCode" in ended else "an unknown code",
         "times": f"{times}: {said.splitlines()[-1]}" if said else times,
-        "pod": str(part(pod, "metadata").get("name")),
-        "container": str(row.get("name")),
-        "namespace": _namespace(pod),
+        **_place(pod, row),
     }
-    return replace(known("CrashLoopBackOff", said, _named(pod, row), **parts), transient=restarts < CRASHES)
+    where = "Completed" if ended.get("exitCode") == 0 else "CrashLoopBackOff"
+    return replace(known(where, said, _named(pod, row), **parts), transient=restarts < CRASHES)
+
+
+def _meant(code: int) -> str:
+    """An exit code with its meaning: those of shells, and signals (POSIX: `sh`, exit status)."""
+    if code in _SHELL:
+        return f"{code} ({_SHELL[code]})"
+    try:
+        return f"{code} ({signal.Signals(code - 128).name})" if code > _SIGNALS else str(code)
+    except ValueError:
+        return str(code)
+
+
+def _place(pod: Item, row: Item) -> dict[str, str]:
+    """Parts of a message, and of `details`, for a container."""
+    name = str(part(pod, "metadata").get("name"))
+    return {"pod": name, "container": str(row.get("name")), "namespace": _namespace(pod)}
 
 
 def _not_ready(pod: Item) -> Diagnosis | None:
-    """A running pod whose readiness probe has not succeeded yet, or of which another program has to say so."""
+    """A running pod whose readiness probe has not succeeded yet, or of which another program has to say so.
+
+    Or one with an init container that runs: those with a restart policy are sidecars, and keep running.
+    """
+    sidecars = {each.get("name") for each in rows(part(pod, "spec"), "initContainers") if each.get("restartPolicy")}
+    for row in rows(part(pod, "status"), "initContainerStatuses"):
+        since = part(row, "state", "running").get("startedAt")
+        if since and row.get("name") not in sidecars:
+            return known("PodInitializing", "", subject_of(pod), since=str(since), **_place(pod, row))
     ready = condition(pod, "Ready")
     if ready.get("reason") in _GATED:
         return known("Gated", str(ready.get("message") or ""), subject_of(pod))
     unready = [row for row in rows(part(pod, "status"), "containerStatuses") if not row.get("ready")]
     if not unready or not all(part(row, "state").get("running") is not None for row in unready):
         return None
-    return known("NotReady", "", subject_of(pod), containers=", ".join(str(row.get("name")) for row in unready))
+    names = ", ".join(str(row.get("name")) for row in unready)
+    return known("NotReady", "", subject_of(pod), containers=names, **_place(pod, unready[0]))
 
 
 def _named(pod: Item, row: Item) -> str:

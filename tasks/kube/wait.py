@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -241,7 +242,7 @@ def _explained(
     found = diagnose_unready(api, late, events=True)
     if found is None:
         return error
-    found = diagnose(found)
+    found = diagnose(replace(found, transient=False))  # no time is left
     why = ": ".join(text for text in (found.what, found.why) if text)
     return NotInTime(error.what, why=f"{error.why}. {why}" if error.why else why, fix=found.fix or error.fix)
 

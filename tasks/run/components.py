@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from tasks.engine.step import Context, Report, Step
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts, Live
-from tasks.facts.registries import explain_pull
 from tasks.facts.running import system_items
 from tasks.k3d.arguments import disabled
 from tasks.kube.components import (
@@ -29,6 +28,7 @@ from tasks.kube.components import (
     scales,
 )
 from tasks.kube.objects import Key
+from tasks.run.explain import explain
 from tasks.settings.derived import API_READY, NEEDS_CLUSTER
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _waiting(facts: Facts, context: Context) -> Report | None:
         _end(facts)
     if needed:
         keys = lambda api: _keys(api, needed, absent)  # noqa: E731 - bound arguments
-        done = wait_ready(facts.watched(), keys, context, diagnose=partial(explain_pull, facts))
+        done = wait_ready(facts.watched(), keys, context, diagnose=partial(explain, facts))
     notes = [f"{needed[name]} needs {name}, which is not installed in this cluster" for name in sorted(absent)]
     if METRICS not in absent:
         notes += _autoscaled(facts, use, context)

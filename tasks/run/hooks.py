@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from tasks.clients import helm
 from tasks.core.errors import Diagnosis
 from tasks.engine.step import Cancel, Context, Stopped
-from tasks.facts.registries import explain_pull
 from tasks.kube.client import Api, ApiError
 from tasks.kube.objects import Key
 from tasks.kube.readiness import workload_ready
@@ -24,6 +23,7 @@ from tasks.kube.releases import releases
 from tasks.kube.unready import diagnose_unready
 from tasks.kube.wait import Failed, NotInTime, named, wait_ready
 from tasks.process.command import CommandFailed, DeadlinePassed
+from tasks.run.explain import explain
 from tasks.run.releases import is_pending
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class _Attendant:
                     self.context.yield_place()
                     self.context.say(f"waiting for its hook {', '.join(map(named, names))}")
                     try:
-                        wait_ready(self.facts.watched(), self._keys, look, diagnose=partial(explain_pull, self.facts))
+                        wait_ready(self.facts.watched(), self._keys, look, diagnose=partial(explain, self.facts))
                     except Failed as error:
                         self.failed = error
                         stop.set()
@@ -92,7 +92,7 @@ class _Attendant:
             api = self.facts.api()
             # Helm 4 takes over an existing hook unless its chart has it deleted before
             found = diagnose_unready(api, self.running(api) or self.running(api, left=True), events=True)
-            return None if found is None else explain_pull(self.facts, found)
+            return None if found is None else explain(self.facts, replace(found, transient=False))
         return None
 
     def _keys(self, api: Api) -> list[Key]:

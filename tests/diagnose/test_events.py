@@ -26,9 +26,9 @@ _PAUSE = "docker.io/rancher/mirrored-pause:3.6"
         (
             "FailedCreate",
             f'{_FORBIDDEN}violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false',
-            "forbidden",
+            "pod-security",
             False,
-            "PodSecurity",
+            "level 'restricted'",
         ),
         (
             "ReplicaSetCreateError",

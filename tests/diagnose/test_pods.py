@@ -162,6 +162,35 @@ def test_after_some_ends_it_is_not_expected_to_come_up(
     assert (diagnosis.cause, diagnosis.transient) == (cause, transient)
 
 
+@pytest.mark.parametrize(
+    ("code", "meant"),
+    [
+        (127, "code 127 (the shell does not find a program)"),
+        (139, "code 139 (SIGSEGV)"),
+        (255, "code 255,"),
+        (0, "code 0 (success)"),
+    ],
+)
+def test_what_an_exit_code_means(code: int, meant: str) -> None:
+    diagnosis = found(_crashing(1, exitCode=code, reason="Error"))
+    assert meant in diagnosis.why
+    assert diagnosis.cause == ("crash" if code else "container-ends")
+
+
+@pytest.mark.parametrize("policy", [{}, {"restartPolicy": "Always"}], ids=["init", "sidecar"])
+def test_an_init_container_that_does_not_end(policy: dict[str, str]) -> None:
+    running = {"name": "wait", "ready": False, "state": {"running": {"startedAt": "2026-11-24T10:00:00Z"}}}
+    waits = pod(waiting("PodInitializing"), init=(running,))
+    waits["spec"]["initContainers"][0] |= policy
+    diagnosis = diagnose_pod(waits)
+    if policy:
+        assert diagnosis is None
+    else:
+        assert diagnosis is not None
+        assert (diagnosis.cause, diagnosis.transient) == ("init-running", True)
+        assert diagnosis.what == "pod web/app-1 waits for its init container wait"
+
+
 def test_an_init_container_is_named_where_there_are_several() -> None:
     init = waiting("ErrImagePull", "manifest unknown", name="migrate")
     diagnosis = found(pod(waiting("PodInitializing"), init=(init,), image="m:1"))
@@ -318,6 +347,14 @@ def test_a_quota_that_admits_no_pod() -> None:
     assert diagnosis.what == what
     assert "requested: requests.memory=4Gi" in diagnosis.why
     assert diagnosis.transient
+
+
+@pytest.mark.parametrize(("requested", "passes"), [("4Gi", True), ("16Gi", True), ("17Gi", False)])
+def test_more_than_a_quota_allows_at_all_will_not_pass(requested: str, passes: bool) -> None:
+    refusal = _QUOTA.replace("memory=4Gi", f"memory={requested}")
+    diagnosis = diagnose_workload(_workload("Deployment", ("ReplicaFailure", "True", "FailedCreate", refusal)))
+    assert diagnosis is not None
+    assert diagnosis.transient is passes
 
 
 @pytest.mark.parametrize(

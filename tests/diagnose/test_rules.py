@@ -24,11 +24,14 @@ _PAGE = Path(__file__).parents[2] / "docs" / "reference" / "causes.md"
 _WRITE = "python -c 'from tasks.diagnose.rules import markdown; print(markdown(), end=\"\")' > docs/reference/causes.md"
 _GIVEN = {
     "pods": {"subject", "message", "reason", "use", "image", "since", "times", "code", "pod", "container", "namespace"}
-    | {"name", "containers"},
+    | {"name", "containers", "result"},
     "scheduling": {"subject", "message"},
 }
 """Parts of a message that `tasks.diagnose.pods` gives."""
-_BY_STATE = {"image-pull", "image-pulling", "out-of-memory", "crash", "pod-failed", "probe"}
+_BY_STATE = {"image-pull", "image-pulling", "out-of-memory", "crash", "pod-failed", "probe"} | {
+    "container-ends",
+    "init-running",
+}
 """Said by fields of an object, not by a text: tested in test_pods.py and test_events.py."""
 _ALL = [(file, rule) for file in _FILES for rule in rules(file)]
 _EXAMPLES = [
