@@ -14,6 +14,8 @@ from tasks.core.redact import clean, redact
 from tasks.diagnose.events import diagnose_events, diagnose_kills
 from tasks.facts.registries import explain_pull
 from tasks.kube.client import Api, ApiError
+from tasks.kube.concealing import conceal_cluster, without_secrets
+from tasks.settings.origin import without_assigned
 
 if TYPE_CHECKING:
     from tasks.core.errors import Diagnosis
@@ -119,12 +121,8 @@ def _last_words(facts: Facts, namespace: str, pod: str, container: str) -> str:
 
     Without access to the namespace's Secrets, which a program may print, none is shown. Raises `ApiError`.
     """
-    from tasks.run.export import without_secrets
-    from tasks.run.preview import conceal_cluster
-    from tasks.settings.origin import without_assigned
-
     api, place = facts.api(), f"/api/v1/namespaces/{namespace}/pods/{pod}"
-    conceal_cluster(api, (namespace,), facts)
+    conceal_cluster(api, (namespace,), [(each.namespace, each.name) for each in facts.releases])
     without_secrets(api.get(place))  # conceals the values of its variables
     for which in ("&previous=true", ""):
         code, text = api.raw(f"{place}/log?container={container}&tailLines={_LINES}{which}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.clients import docker, kubectl
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import file_name, write_whole
-from tasks.core.redact import MASK, conceal_found, redact
+from tasks.core.redact import redact
 from tasks.core.units import MIB, mib
 from tasks.diagnose.node import is_last, node_death
 from tasks.diagnose.pods import condition, diagnose_pod
@@ -24,12 +24,12 @@ from tasks.facts.cluster import ContainerState
 from tasks.facts.facts import concurrently
 from tasks.facts.objects import all_of, in_namespaces, kinds
 from tasks.kube.client import NoAnswer, RetryingApi
-from tasks.kube.objects import decoded, is_secret
+from tasks.kube.concealing import conceal_cluster, shortened, without_secrets
 from tasks.kube.readiness import node_ready
 from tasks.run.gather import gather_state, reach
-from tasks.run.preview import conceal_cluster, conceal_settings
+from tasks.run.preview import conceal_settings
 from tasks.settings.derived import DATA
-from tasks.settings.origin import may_be_secret, without_assigned
+from tasks.settings.origin import without_assigned
 
 if TYPE_CHECKING:
     from tasks.engine.step import Context
@@ -41,10 +41,6 @@ if TYPE_CHECKING:
 Item = Mapping[str, Any]
 FILE, WHOLE = 2 * MIB, 100 * MIB
 """Maximum bytes of one file, and of all together."""
-_STRING = 20_000
-"""Maximum characters of one string in an object, which may be a chart or a certificate."""
-_LEFT_OUT = frozenset({"managedFields", "openAPIV3Schema", "kubectl.kubernetes.io/last-applied-configuration"})
-"""Fields that repeat the object, or are large and irrelevant to a failure."""
 _CONTAINERD, _POD_LOGS = f"{DATA}/agent/containerd/containerd.log", "/var/log/pods"
 _SYSTEM = "kube-system"
 _NODE_LOG, _LEAST_LOG, _LARGEST_LOG, _ALL_POD_LOGS = 4 * MIB, MIB // 64, MIB, 48 * MIB
@@ -116,47 +112,6 @@ def _unwritable(path: Path, error: OSError) -> BadInput:
     )
 
 
-def shortened(text: str, most: int) -> str:
-    """At most about that many characters: the first quarter and the end, with a mark for the omitted middle."""
-    if len(text) <= most:
-        return text
-    head, tail = text[: most // 4], text[-(most * 3 // 4) :]
-    return f"{head}\n⋯ {mib(len(text) - most)} left out ⋯\n{tail}"
-
-
-def without_secrets(item: Item) -> dict[str, Any]:
-    """An object without values that may be secret: those of a Secret, and those marked by name, line or address."""
-    if is_secret(item):
-        values = {name: f"{MASK} ({len(value)} bytes)" for name, value in decoded(item).items()}
-        return {**_masked({name: part for name, part in item.items() if name != "stringData"}), "data": values}
-    return dict(_masked(item))
-
-
-def _masked(value: Any) -> Any:  # noqa: ANN401 - any JSON value, and the same kind comes back
-    if isinstance(value, list):
-        return [_masked(each) for each in value]
-    if isinstance(value, str):
-        return without_assigned(shortened(redact(value), _STRING))
-    if not isinstance(value, Mapping):
-        return value
-    named = may_be_secret(str(value.get("name", ""))) and isinstance(value.get("value"), str)
-    return {
-        name: _hidden(part) if may_be_secret(name) or (named and name == "value") else _masked(part)
-        for name, part in value.items()
-        if name not in _LEFT_OUT
-    }
-
-
-def _hidden(value: Any) -> Any:  # noqa: ANN401
-    """Replaces the value below a secret's name; its strings are masked everywhere from now on."""
-    if isinstance(value, Mapping | list):
-        return _masked(value) if isinstance(value, Mapping) else [_hidden(each) for each in value]
-    if not isinstance(value, str) or not value:
-        return value
-    conceal_found(value)
-    return MASK
-
-
 # What of a cluster goes into it
 
 
@@ -197,7 +152,8 @@ class ClusterDump:
             self.api = self.facts.api()
         if self.api is not None:
             with self.export.collecting("Secrets"):
-                conceal_cluster(self.api, self.scope, self.facts)
+                names = [(each.namespace, each.name) for each in self.facts.releases]
+                conceal_cluster(self.api, self.scope, names)
                 self.masked = True
             self.nodes = self._listed("/api/v1/nodes")
             self.pods = self._listed(*self._places("pods"))

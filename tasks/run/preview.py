@@ -8,32 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients import helm, kubectl
 from tasks.core.errors import LaunchError
-from tasks.core.redact import conceal, conceal_found
 from tasks.diagnose.command import run_command
 from tasks.facts.facts import concurrently
 from tasks.kube.apply import line, preview
 from tasks.kube.changes import CHANGE, CREATE, DELETE, Change, field_changes
 from tasks.kube.client import ApiError, Direct
+from tasks.kube.concealing import conceal_secrets, conceal_values
 from tasks.kube.drift import conflicts, differences, yielding
-from tasks.kube.objects import FIELD_MANAGER, Key, Resources, decoded, display, is_secret, key, live
+from tasks.kube.objects import FIELD_MANAGER, Key, Resources, display, key, live
 from tasks.kube.ownership import RELEASE_NAME, RELEASE_NAMESPACE
-from tasks.kube.releases import documents, releases
+from tasks.kube.releases import documents
 from tasks.process.command import CommandFailed
 from tasks.run.releases import fingerprint, merged_values, rendered, values_of
-from tasks.settings.origin import may_be_secret
 from tasks.settings.rules import releases as enabled_releases
 
 if TYPE_CHECKING:
     from tasks.engine.step import Context
     from tasks.facts.facts import Facts
-    from tasks.kube.client import Api
     from tasks.kube.releases import LiveRelease
     from tasks.run.charts import Chart
     from tasks.run.session import Session
@@ -42,8 +39,6 @@ if TYPE_CHECKING:
 Item = Mapping[str, Any]
 _AT_ONCE = 4
 """Concurrent dry runs for one release."""
-_ASSIGNED = re.compile(r"[:=][ \t]*[\"']?([^\s\"',;{}]{8,})")
-"""A value in a file that is kept in a Secret: `password=…`, `"auth": "…"`."""
 _KEEP = "helm.sh/resource-policy"
 
 
@@ -64,31 +59,6 @@ class Preview:
         return Change(what=self.what, action=CHANGE, fields=fields, note=self.note) if fields or self.note else None
 
 
-def conceal_secrets(items: Iterable[Item | None]) -> None:
-    """Conceal the values of Secrets among these objects: a ConfigMap may contain them, too."""
-    for each in items:
-        if each is None or not is_secret(each):
-            continue
-        for name, value in decoded(each).items():
-            text = value.decode("utf-8", "surrogateescape")
-            if may_be_secret(name):
-                conceal(text)
-            else:
-                conceal_found(text)
-
-
-def conceal_values(values: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Conceal values with secret names among a release's values."""
-    if isinstance(values, list):
-        for each in values:
-            conceal_values(each)
-    elif isinstance(values, Mapping):
-        for name, value in values.items():
-            if isinstance(value, str) and may_be_secret(str(name)):
-                conceal(value)
-            conceal_values(value)
-
-
 def conceal_settings(session: Session) -> None:
     """Conceal the values of the settings' secrets, as far as their sources can be read, and secrets among values."""
     from tasks.facts.secrets import read_secrets
@@ -101,23 +71,6 @@ def conceal_settings(session: Session) -> None:
     for release in enabled_releases(settings):
         with contextlib.suppress(LaunchError):
             conceal_values(merged_values(release, session.root, {"IP": "", "DOMAIN": ""}))
-
-
-def conceal_cluster(api: Api, namespaces: Iterable[str] | None, facts: Facts) -> None:
-    """Conceal values of the cluster's Secrets and Helm releases; `namespaces`: None for all. Raises `ApiError`."""
-    places = ["/api/v1/secrets"] if namespaces is None else [f"/api/v1/namespaces/{n}/secrets" for n in namespaces]
-    query = "fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"
-    for place in places:
-        secrets = [{**row, "apiVersion": "v1", "kind": "Secret"} for row in api.get(f"{place}?{query}")["items"] or ()]
-        conceal_secrets(secrets)
-        for each in secrets:
-            for value in decoded(each).values():
-                for found in _ASSIGNED.findall(value.decode("utf-8", "replace")):
-                    conceal_found(found)
-    named = [None] if namespaces is None else [(each.namespace, each.name) for each in facts.releases]
-    for only in named:
-        for installed in releases(api, only).values():
-            conceal_values(installed.values)
 
 
 class Comparison:

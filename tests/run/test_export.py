@@ -11,9 +11,8 @@ import pytest
 
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.redact import redact
-from tasks.run.export import Export, without_secrets
-from tasks.run.preview import conceal_cluster
-from tests import given
+from tasks.kube.concealing import conceal_cluster, without_secrets
+from tasks.run.export import Export
 from tests.given_live import FakeApi
 
 CANARY = "canary-4711-Abcdef"
@@ -86,7 +85,7 @@ def test_what_secrets_hold_is_masked_also_the_parts_of_a_file(
     login = {"auths": {"example.org": {"auth": f"{CANARY}-2"}}}
     conf = f"host=db\nauth = {CANARY}-1\n"
     api = FakeApi(secret("one", **{"note": CANARY, "app.conf": conf, ".dockerconfigjson": json.dumps(login)}))
-    conceal_cluster(api, namespaces, given.facts(tmp_path))
+    conceal_cluster(api, namespaces)
     for each in (CANARY, f"{CANARY}-1", f"{CANARY}-2"):
         assert redact(f"says {each}.") in ("says ***.", "says ***-1.", "says ***-2.")
     assert redact("host=db") == "host=db"

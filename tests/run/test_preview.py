@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tasks.kube.concealing import conceal_values
 from tasks.kube.objects import key
 from tasks.run.charts import chart_of
-from tasks.run.preview import Comparison, _without, conceal_values
+from tasks.run.preview import Comparison, _without
 from tests import given
 from tests.given_direct import DirectApi, refusal
 from tests.given_live import eager, holding, manifest, obj, reached, release
