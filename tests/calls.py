@@ -21,7 +21,7 @@ from tasks.process.command import Completed
 
 _FILE = Path(__file__).with_suffix(".yaml")
 _WORD = re.compile(r"<([a-z0-9-]+)>")
-_MADE_UP = (
+_INVENTED = (
     (re.compile(r"\S+/\.chart\.openframe-[0-9]+-[a-z0-9_-]+"), "<downloads>"),
     (re.compile(r"(?<=openframe\.dev/fingerprint=)[0-9a-f]{16}$"), "<fingerprint>"),
     (re.compile(r"^[0-9]{10}\.[0-9]+$"), "<moment>"),
@@ -41,7 +41,7 @@ class Row:
     """One call."""
 
     step: str
-    """Which step makes it; `before`: it is made before there are steps."""
+    """The step that runs it; `before`: it runs before there are steps."""
     argv: tuple[str, ...]
     stdin: str | None = None
     ok: tuple[int, ...] = (0,)
@@ -49,9 +49,9 @@ class Row:
     gives: str = ""
     """What its stdout is (see `kind`); not looked at where it is empty."""
     looks: bool = False
-    """It only looks, so it may be made again and again."""
+    """It only reads, so it may be repeated."""
     sometimes: bool = False
-    """Whether it is made depends on how quick others are."""
+    """Whether it runs depends on the timing of others."""
     helm: int = 0
     """The only major version of Helm that it is for; 0: all."""
 
@@ -111,7 +111,7 @@ def put(value: Any, words: Mapping[str, str]) -> Any:
     if isinstance(value, str):
         for word, known in sorted(words.items(), key=lambda item: -len(item[1])):
             value = value.replace(known, f"<{word}>")
-        for pattern, instead in _MADE_UP:
+        for pattern, instead in _INVENTED:
             value = pattern.sub(instead, value)
         return value
     return _each(value, lambda inner: put(inner, words))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _on_a_host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests may run in a container: what is asked there is not part of what they are about."""
+    """Tests may run in a container: that detection is not what they test."""
     if request.node.get_closest_marker("cluster") is None:
         # The leaf, since a caller may have a name of its own for what asks it: the engine's process is this one.
         monkeypatch.setattr("tasks.facts.endpoint._listener", lambda _point: os.getpid())
@@ -60,13 +60,13 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """A cluster's certificates."""
     return certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
-def served(made: Certificates) -> Iterator[Served]:
+def served(pki: Certificates) -> Iterator[Served]:
     """An API server on loopback."""
-    with serving(made.server, made.authority) as running:
+    with serving(pki.server, pki.authority) as running:
         yield running

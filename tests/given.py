@@ -33,7 +33,7 @@ from tasks.settings.schema import Settings
 from tests.programs import Answer, FakePrograms
 
 ROOT = Path(__file__).parents[1]
-"""The project: its `files/` and `config/` are part of what plans are made from."""
+"""The project: its `files/` and `config/` are inputs of plans."""
 K3D = "v5.9.0"
 
 
@@ -77,7 +77,7 @@ def live(**changes: Any) -> Live:
 
 
 def facts(folder: Path, programs: Programs | None = None, **changes: Any) -> Facts:
-    """the facts whose private folders lie in `folder`, and whose programs all end well, having said nothing.
+    """Facts with private folders in `folder`, and programs that all succeed without output.
 
     `settings`, `presence`, `cluster` or `engine` (a backend's name) decide what follows from them, unless that is given
     too.

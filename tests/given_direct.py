@@ -1,4 +1,4 @@
-"""Watches from a script, and an API that can be written to and that tells of changes, served from objects."""
+"""Scripted watches, and a writable API that reports changes, served from objects."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _merged(there: Mapping[str, Any], obj: Object) -> Object:
 
 
 class DirectApi(FakeApi):
-    """Objects go in by `patch`, and all changes are told to those who watch."""
+    """Objects are applied by `patch`, and all changes are sent to watches."""
 
     def __init__(self, *objects: Mapping[str, Any], answers: Mapping[str, Any] | None = None) -> None:
         self.patched: list[tuple[str, Object]] = []
@@ -61,7 +61,7 @@ class DirectApi(FakeApi):
                 self._tell("DELETED", each)
 
     def raw(self, path: str) -> tuple[int, str]:
-        """A list tells the version from which on it can be watched."""
+        """A list has the resource version from which it can be watched."""
         with self._lock:
             code, text = super().raw(path)
             version = len(self._changes)
@@ -167,12 +167,12 @@ class Scripted:
     """Lists by path, and for each watch the next answer of its path: a stream, or an error."""
 
     def __init__(self, **lists: list[Object]) -> None:
-        """`pods` stands for /api/v1/pods."""
+        """`pods` is short for /api/v1/pods."""
         self.lists: dict[str, list[Object] | ApiError] = {f"/api/v1/{name}": items for name, items in lists.items()}
         self.version = 1
         self.refusals: list[ApiError] = []
         """What the next watches are refused with."""
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.watched: list[str] = []
         self.streams: list[Told] = []
         self.gate = threading.Event()
@@ -181,18 +181,18 @@ class Scripted:
 
     @property
     def stream(self) -> Told:
-        """The watch that stands."""
+        """The open watch."""
         return self.streams[-1]
 
     def get(self, path: str) -> Any:
-        self.asked.append(path)
+        self.requests.append(path)
         found = self.lists.get(path, ApiError(404, f"the API answered 404 to {path}"))
         if isinstance(found, ApiError):
             raise found
         return {"metadata": {"resourceVersion": str(self.version)}, "items": list(found)}
 
     def raw(self, path: str) -> tuple[int, str]:
-        self.asked.append(path)
+        self.requests.append(path)
         return 200, "ok"
 
     def patch(self, path: str, body: str) -> tuple[int, str]:

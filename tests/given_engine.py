@@ -28,7 +28,7 @@ from tests.facts.docker_info import LINUX
 from tests.facts.inspected import NO_FILE_20, container, registry
 from tests.given import FakeSession, settings
 from tests.given_live import FakeApi, deployment, node
-from tests.programs import Answer, Asked, FakePrograms
+from tests.programs import Answer, Call, FakePrograms
 
 GIB = 1024**3
 ME = owner({}, Path("/nowhere"), "the tests")
@@ -97,7 +97,7 @@ class Machine:
         self.containers: list[dict[str, Any]] = []
         self.complete = True
         self.owner = OWNER
-        """Whose label nodes get that are made."""
+        """The owner in the label of created nodes."""
         self.images = True
         self.image_architecture = "amd64"
         self.api = FakeApi(deployment("coredns", "kube-system"))
@@ -123,7 +123,7 @@ class Machine:
     def make(
         self, *, running: bool = True, ours: bool = True, settings: Settings | None = None, agents: int = 2
     ) -> None:
-        """A cluster as a launch leaves it, made with these settings; its API knows its nodes."""
+        """A cluster as a launch leaves it, created with these settings; its API knows its nodes."""
         chosen = settings or self.settings
         state = "running" if running else "exited"
         label = {
@@ -175,18 +175,18 @@ class Machine:
 
     # -- the script -------------------------------------------------------------------------------
 
-    def _answer(self, asked: Asked) -> Answer | str:
-        line, argv = asked.line, asked.command.argv
+    def _answer(self, call: Call) -> Answer | str:
+        line, argv = call.line, call.command.argv
         failing = max((key for key in self.fails if line.startswith(key)), key=len, default=None)
         if failing is not None:
             return self.fails[failing]
         found = max((key for key in _SCRIPT if line.startswith(key)), key=len, default=None)
-        return _SCRIPT[found](self, argv, asked) if found is not None else ""
+        return _SCRIPT[found](self, argv, call) if found is not None else ""
 
     def _named(self, names: tuple[str, ...]) -> list[dict[str, Any]]:
         return [each for each in self.containers if each["Id"] in names or each["Name"].lstrip("/") in names]
 
-    def _ids(self, argv: tuple[str, ...], _asked: Asked) -> str:
+    def _ids(self, argv: tuple[str, ...], _call: Call) -> str:
         labels = [part.removeprefix("label=").partition("=") for part in argv if part.startswith("label=")]
         return "\n".join(
             each["Id"]
@@ -194,17 +194,17 @@ class Machine:
             if all(each["Config"]["Labels"].get(key) == value for key, _sign, value in labels)
         )
 
-    def _inspect(self, argv: tuple[str, ...], _asked: Asked) -> Answer:
+    def _inspect(self, argv: tuple[str, ...], _call: Call) -> Answer:
         found = self._named(argv[3:])
         return Answer(out=json.dumps(found), code=0 if found else 1)
 
-    def _images(self, argv: tuple[str, ...], _asked: Asked) -> str:
+    def _images(self, argv: tuple[str, ...], _call: Call) -> str:
         from tasks.core.imageref import parse
 
         listed = json.dumps([parse(ref).listed for ref in argv[5:]])
         return f'{listed}[]"linux""{self.image_architecture}"' if self.images else ""
 
-    def _copy(self, argv: tuple[str, ...], _asked: Asked) -> Answer:
+    def _copy(self, argv: tuple[str, ...], _call: Call) -> Answer:
         if argv[-1] != "-":
             self.complete = True
             return Answer()
@@ -221,41 +221,41 @@ class Machine:
             archive.addfile(entry, io.BytesIO(text))
         return Answer(raw=packed.getvalue())
 
-    def _events(self, _argv: tuple[str, ...], asked: Asked) -> Answer:
-        assert asked.context is not None
-        asked.context.cancelled.wait(20)
+    def _events(self, _argv: tuple[str, ...], call: Call) -> Answer:
+        assert call.context is not None
+        call.context.cancelled.wait(20)
         return Answer(code=-15)
 
-    def _create(self, argv: tuple[str, ...], _asked: Asked) -> str:
+    def _create(self, argv: tuple[str, ...], _call: Call) -> str:
         config = json.loads(Path(argv[-1]).read_text())
         assert config["metadata"]["name"] == self.settings.cluster.name
         self.complete = False
         self.make(agents=config.get("agents", 0))
         return ""
 
-    def _start(self, _argv: tuple[str, ...], _asked: Asked) -> str:
+    def _start(self, _argv: tuple[str, ...], _call: Call) -> str:
         for each in self.containers:
             each["State"] = {**each["State"], "Status": "running", "Running": True}
         return ""
 
-    def _stop(self, argv: tuple[str, ...], _asked: Asked) -> str:
+    def _stop(self, argv: tuple[str, ...], _call: Call) -> str:
         for each in self._named(argv):
             each["State"] = {**each["State"], "Status": "exited", "Running": False}
         return ""
 
-    def _freeze(self, argv: tuple[str, ...], _asked: Asked) -> str:
+    def _freeze(self, argv: tuple[str, ...], _call: Call) -> str:
         on = argv[1] == "pause"
         for each in self._named(argv):
             each["State"] = {**each["State"], "Status": "paused" if on else "running", "Paused": on}
         return ""
 
-    def _remove(self, argv: tuple[str, ...], _asked: Asked) -> str:
-        gone = self._named(argv)
-        self.containers = [each for each in self.containers if each not in gone]
+    def _remove(self, argv: tuple[str, ...], _call: Call) -> str:
+        missing = self._named(argv)
+        self.containers = [each for each in self.containers if each not in missing]
         return ""
 
-    def _apply(self, _argv: tuple[str, ...], asked: Asked) -> str:
-        self.api.put(*(json.loads(line) for line in (asked.command.stdin or "").splitlines() if line != "---"))
+    def _apply(self, _argv: tuple[str, ...], call: Call) -> str:
+        self.api.put(*(json.loads(line) for line in (call.command.stdin or "").splitlines() if line != "---"))
         return ""
 
 
@@ -301,7 +301,7 @@ def id_of(name: str = PUSHED) -> str:
 
 
 def there(name: str = PUSHED, **changes: Any) -> Registry:
-    """One of ours that runs, in the network of the cluster of every test."""
+    """A running one of this project, in the network of the tests' cluster."""
     given = {
         "id": id_of(name),
         "upstream": PUSH,
@@ -313,18 +313,18 @@ def there(name: str = PUSHED, **changes: Any) -> Registry:
 
 def ports(*numbers: int) -> Any:
     left = list(numbers)
-    asked: list[int | None] = []
+    requested: list[int | None] = []
 
-    def free(wish: int | None) -> int:
-        asked.append(wish)
+    def free(desired: int | None) -> int:
+        requested.append(desired)
         return left.pop(0) if left else 5999
 
-    free.asked = asked  # type: ignore[attr-defined]
+    free.requested = requested  # type: ignore[attr-defined]
     return free
 
 
 def engine(**answers: Any) -> FakePrograms:
-    """Docker that has no such container, and makes what it is told."""
+    """Docker without such a container, which creates what is requested."""
     return FakePrograms(answers={"docker": "", "docker container inspect": ABSENT, **answers})
 
 

@@ -60,7 +60,7 @@ class FakeApi(Api):
     def __init__(self, *objects: Mapping[str, Any], answers: Mapping[str, Any] | None = None) -> None:
         self.objects: dict[Key, Mapping[str, Any]] = {}
         self.answers: dict[str, Any] = dict(answers or {})
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.changes: dict[tuple[str, int], Callable[[], object]] = {}
         self.put(*objects)
 
@@ -76,8 +76,8 @@ class FakeApi(Api):
         self.changes[path, count] = lambda: self.put(*objects)
 
     def raw(self, path: str) -> tuple[int, str]:
-        self.asked.append(path)
-        change = self.changes.get((path, self.asked.count(path)))
+        self.requests.append(path)
+        change = self.changes.get((path, self.requests.count(path)))
         if change is not None:
             change()
         found = self.answers.get(path)
@@ -134,8 +134,8 @@ def _selected(answer: Any, query: str) -> Any:
         return {"items": rows}
     if "helm.sh" not in query:
         return answer
-    wanted = "type%3Dhelm" in query
-    return {"items": [each for each in answer["items"] if (each.get("type") == "helm.sh/release.v1") is wanted]}
+    expected = "type%3Dhelm" in query
+    return {"items": [each for each in answer["items"] if (each.get("type") == "helm.sh/release.v1") is expected]}
 
 
 def reached(facts: Facts, api: _Api) -> _Api:
@@ -152,7 +152,7 @@ class Eager(Cancel):
 
 
 def eager(step: str = "a step", deadline: float = 20.0, said: list[str] | None = None) -> Context:
-    """For an action that waits: it asks again at once."""
+    """For an action that waits: it polls again at once."""
     lines = said if said is not None else []
     return Context(step=step, deadline=deadline, cancelled=Eager(), say=lines.append)
 
@@ -197,11 +197,11 @@ def obj(kind: str, name: str, namespace: str | None = None, **more: Any) -> Obje
 
 def created(obj: Mapping[str, Any], environment: str = "me.dev", **metadata: Any) -> Object:
     """An object as the API holds it after this project created it for an environment."""
-    made = marked(obj, environment)
+    built = marked(obj, environment)
     fields: Object = {f"f:{name}": {} for name in obj if name not in ("apiVersion", "kind", "metadata")}
-    fields["f:metadata"] = {"f:labels": {f"f:{name}": {} for name in made["metadata"]["labels"]}}
+    fields["f:metadata"] = {"f:labels": {f"f:{name}": {} for name in built["metadata"]["labels"]}}
     entry = {"manager": FIELD_MANAGER, "operation": "Update", "fieldsV1": fields}
-    return uid_given({**made, "metadata": {**made["metadata"], "managedFields": [entry], **metadata}})
+    return uid_given({**built, "metadata": {**built["metadata"], "managedFields": [entry], **metadata}})
 
 
 def uid_given(obj: Mapping[str, Any]) -> Object:
@@ -262,14 +262,14 @@ def release(fingerprint: str | None = None, **changes: Any) -> LiveRelease:
     """
     given: dict[str, Any] = {"name": "web", "namespace": "web", "status": "deployed", "revision": 1}
     given["labels"] = {} if fingerprint is None else {helm.FINGERPRINT: fingerprint}
-    made, hooks, crds = (changes.pop(name, ()) for name in ("objects", "hooks", "crds"))
+    built, hooks, crds = (changes.pop(name, ()) for name in ("objects", "hooks", "crds"))
     now, before = ("ssa" if changes.pop(name, False) else "" for name in ("server_side", "server_side_before"))
     files = [{"name": "crds/all.yaml", "data": base64.b64encode(manifest(*crds).encode()).decode()}]
     info = {"first_deployed": "2026-11-24T02:31:00.7+00:00"}
     more: Object = {"chart": {"files": files}, "apply_method": now, "info": info}
     more["hooks"] = [{"manifest": manifest(each)} for each in hooks]
     found = LiveRelease(**{**given, **changes})
-    return replace(found, packed=packed(manifest(*made), **more), packed_before=packed("", apply_method=before))
+    return replace(found, packed=packed(manifest(*built), **more), packed_before=packed("", apply_method=before))
 
 
 def holding(objects: Collection[Mapping[str, Any]], **changes: Any) -> Live:

@@ -1,4 +1,4 @@
-"""Programs that answer from a table, and remember what they were asked; real ones, and who of them is left."""
+"""Programs that answer from a table and record their calls; real programs, and which of them still run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Call:
     """One call of a program."""
 
     command: Command
@@ -49,7 +49,7 @@ class Asked:
         return " ".join(self.command.argv)
 
 
-Script = Answer | str | BaseException | Callable[[Asked], "Answer | str"]
+Script = Answer | str | BaseException | Callable[[Call], "Answer | str"]
 """An answer; a text for stdout; an error to raise; or who makes the answer. A list of them: one after another."""
 
 
@@ -62,7 +62,7 @@ class FakePrograms(Programs):
     otherwise: Answer | None = None
     """The answer to everything else; None: the program is missing."""
     paths: Mapping[str, str | None] = field(default_factory=dict)
-    calls: list[Asked] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
 
     def where(self, name: str) -> str | None:
         if name in self.paths:
@@ -80,9 +80,9 @@ class FakePrograms(Programs):
     ) -> Completed:
         if context is not None and context.cancelled.is_set():
             raise Stopped(context.step)
-        asked = Asked(command=command, env={**self.env, **command.env}, quiet=quiet, context=context, listen=listen)
-        self.calls.append(asked)
-        answer = self._answer(asked)
+        call = Call(command=command, env={**self.env, **command.env}, quiet=quiet, context=context, listen=listen)
+        self.calls.append(call)
+        answer = self._answer(call)
         raw = answer.out.encode() if answer.raw is None else answer.raw
         out = raw.decode("utf-8", "replace")
         done = Completed(command=command, code=answer.code, out=out, err=answer.err, seconds=0.0, raw=raw, quiet=quiet)
@@ -95,36 +95,36 @@ class FakePrograms(Programs):
             raise CommandFailed(done)
         return done
 
-    def _answer(self, asked: Asked) -> Answer:
-        found = max((key for key in self.answers if asked.line.startswith(key)), key=len, default=None)
+    def _answer(self, call: Call) -> Answer:
+        found = max((key for key in self.answers if call.line.startswith(key)), key=len, default=None)
         script: Any = self.otherwise if found is None else self.answers[found]
         if isinstance(script, list):
             script = script[0] if len(script) == 1 else script.pop(0)
         if isinstance(script, BaseException):
             raise script
         if callable(script):
-            script = script(asked)
+            script = script(call)
         if script is None:
-            raise ProgramMissing(f"the program '{asked.command.argv[0]}' is missing")
+            raise ProgramMissing(f"the program '{call.command.argv[0]}' is missing")
         return Answer(out=script) if isinstance(script, str) else script
 
     @property
-    def asked(self) -> list[Command]:
+    def commands(self) -> list[Command]:
         """The commands that were run."""
         return [each.command for each in self.calls]
 
     @property
     def lines(self) -> list[str]:
-        """The same as one reads them."""
+        """The same as command lines."""
         return [each.line for each in self.calls]
 
-    def told(self, beginning: str) -> list[Asked]:
-        """Calls that begin so."""
+    def calls_of(self, beginning: str) -> list[Call]:
+        """Calls that begin with this text."""
         return [each for each in self.calls if each.line.startswith(beginning)]
 
 
-def seen(calls: Iterable[Asked]) -> str:
-    """Everything that others on the machine, or readers of a log, could see of these calls."""
+def visible(calls: Iterable[Call]) -> str:
+    """Everything about these calls that is visible to other users of the machine, or in a log."""
     return "\n".join(f"{each.command.argv!r} {dict(each.command.env)!r} {each.command.paste()}" for each in calls)
 
 

@@ -1,4 +1,4 @@
-"""Tasks of the user's own in Python: the example of the docs, and what is told of one that is wrong."""
+"""Tasks of the user's own in Python: the example of the docs, and the errors of wrong ones."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def facts(folder: Path, text: str | None = None) -> Facts:
     return replace(given.facts(folder, programs), root=folder)
 
 
-def plan(made: Facts) -> dict[str, Step]:
-    return given.by_name(up.steps(made, choosers(made)))
+def plan(result: Facts) -> dict[str, Step]:
+    return given.by_name(up.steps(result, choosers(result)))
 
 
 def test_the_example_joins_a_launch_and_is_a_task(tmp_path: Path) -> None:
-    made = facts(tmp_path)
-    step = plan(made)["warm: certificates"]
-    assert step.needs == (done_name(made.releases[0]),)
+    result = facts(tmp_path)
+    step = plan(result)["warm: certificates"]
+    assert step.needs == (done_name(result.releases[0]),)
     assert (step.task, step.kind) == ("steps", "own steps")
-    assert own_steps.each_time(made, list(plan(made).values())) == {"warm: certificates"}
-    assert "warm: certificates" in given.above(list(plan(made).values()), "cluster: switch your kubeconfig to it")
+    assert own_steps.each_time(result, list(plan(result).values())) == {"warm: certificates"}
+    assert "warm: certificates" in given.above(list(plan(result).values()), "cluster: switch your kubeconfig to it")
     assert given.act(step) == Report(why="2 deployments", exit_code=0)
-    (call,) = made.programs.calls  # type: ignore[attr-defined]
+    (call,) = result.programs.calls  # type: ignore[attr-defined]
     assert call.command.env["CONTEXT"] == "k3d-openframe-dev"
     assert (call.command.cwd, call.command.deadline) == (tmp_path, 20.0)
     (task,) = own_tasks.tasks(tmp_path)
@@ -67,8 +67,8 @@ STEP = "from tasks.api import Step\ndef steps(facts): return [Step(name='mine', 
 
 
 def test_names_of_steps_and_of_things_are_understood(tmp_path: Path) -> None:
-    made = facts(tmp_path, STEP.format("needs=('namespaces: apply', 'secrets'), before=('cert-manager',)"))
-    found = plan(made)
+    result = facts(tmp_path, STEP.format("needs=('namespaces: apply', 'secrets'), before=('cert-manager',)"))
+    found = plan(result)
     assert {"namespaces: apply"} < given.above(list(found.values()), "mine")
     assert "mine" in found["helm: install cert-manager"].needs
     early = plan(facts(tmp_path / "early", STEP.format("before=('cluster',)")))
@@ -76,7 +76,7 @@ def test_names_of_steps_and_of_things_are_understood(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "told"),
+    ("text", "kind", "reported"),
     [
         ("x = y\n", BadInput, "own_tasks.py, line 1: cannot be imported"),
         ("def steps(facts):\n    return facts.nothing\n", BadInput, "own_tasks.py, line 2: its `steps` failed"),
@@ -86,11 +86,11 @@ def test_names_of_steps_and_of_things_are_understood(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_told_before_anything_starts(
-    tmp_path: Path, text: str, kind: type[LaunchError], told: str
+    tmp_path: Path, text: str, kind: type[LaunchError], reported: str
 ) -> None:
     with pytest.raises(kind) as caught:
         plan(facts(tmp_path, text))
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 def test_the_interface_is_what_it_says() -> None:

@@ -58,7 +58,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def refused(project: Path, folder: Path, *argv: str, **environ: str) -> str:
-    """What a call tells that is refused, and that it has begun nothing."""
+    """The message of a refused call, which has begun nothing."""
     trace, home = folder / "trace", folder / "home"
     home.mkdir()
     env = {
@@ -76,15 +76,15 @@ def refused(project: Path, folder: Path, *argv: str, **environ: str) -> str:
         timeout=60,
         check=False,
     )
-    told = done.stderr.decode()
-    assert done.returncode == 2, told
-    assert "Traceback" not in told
-    assert "do:" in told
+    reported = done.stderr.decode()
+    assert done.returncode == 2, reported
+    assert "Traceback" not in reported
+    assert "do:" in reported
     assert not trace.exists()
     assert list(home.iterdir()) == []
     assert not (folder / "openframe-logs").exists()
-    assert all(char.isprintable() or char == "\n" for char in told), ascii(told)
-    return told
+    assert all(char.isprintable() or char == "\n" for char in reported), ascii(reported)
+    return reported
 
 
 @pytest.mark.parametrize("variable", VARIABLES)
@@ -97,9 +97,9 @@ def test_each_variable(tmp_path: Path, variable: str) -> None:
 
 
 def test_a_variable_of_a_process(project: Path, tmp_path: Path) -> None:
-    told = refused(project, tmp_path, "up", CLUSTER_NAME="--odd \x1b[31m")
-    assert "CLUSTER_NAME" in told
-    assert "--odd" in told
+    reported = refused(project, tmp_path, "up", CLUSTER_NAME="--odd \x1b[31m")
+    assert "CLUSTER_NAME" in reported
+    assert "--odd" in reported
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -116,12 +116,12 @@ def test_each_broken_file(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "reported"),
     [
         (["up", "--set", "cluster.agnets=3"], "cluster.agents"),
         (["up", "--engine", "existing"], "--context"),
         (["docker-tune", "--set", "docker.daemon_json=daemon.json"], "docker.daemon_json"),
     ],
 )
-def test_an_option(project: Path, tmp_path: Path, argv: list[str], told: str) -> None:
-    assert told in refused(project, tmp_path, *argv)
+def test_an_option(project: Path, tmp_path: Path, argv: list[str], reported: str) -> None:
+    assert reported in refused(project, tmp_path, *argv)

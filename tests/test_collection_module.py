@@ -59,7 +59,7 @@ LIST = ("tasks.core.", "tasks.engine.", "tasks.run.task", "tasks.settings.")
 
 
 def test_a_list_of_tasks_imports_nothing_heavy() -> None:
-    """`invoke --list` is asked for on every press of the tab key. What invoke itself has loaded does not count."""
+    """`invoke --list` runs on every press of the tab key. What invoke itself has loaded does not count."""
     code = "import sys, json; before = set(sys.modules); import invoke.program; own = set(sys.modules)\n"
     code += "from tasks.collection import collection; collection(); print(json.dumps(sorted(set(sys.modules) - own)))"
     done = process("-c", code)
@@ -83,19 +83,19 @@ def copied(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "argv", "told"),
+    ("text", "argv", "reported"),
     [
         ("openframe: [a,\n", ["--list"], "invoke.yaml"),
         ("openframe:\n  cluster:\n    agnets: 3\n", ["config"], "agents"),
     ],
     ids=["it cannot be read", "a name that nobody knows"],
 )
-def test_a_broken_invoke_yaml_is_one_message(copied: Path, text: str, argv: list[str], told: str) -> None:
+def test_a_broken_invoke_yaml_is_one_message(copied: Path, text: str, argv: list[str], reported: str) -> None:
     (copied / "invoke.yaml").write_text(text)
     done = process("-m", "invoke", *argv, cwd=copied)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    assert told in done.stderr
+    assert reported in done.stderr
     assert done.stderr.count("do:") == 1
     assert done.stdout == ""
 
@@ -112,11 +112,11 @@ def test_without_an_invoke_yaml_the_defaults_are_in_force(copied: Path) -> None:
     assert json.loads(done.stdout)["settings"]["cluster.name"]["value"] == "openframe-dev"
 
 
-@pytest.mark.parametrize(("unwanted", "kept"), [("", True), ("1", False)])
-def test_bytecode_is_kept_as_python_itself_would(copied: Path, unwanted: str, kept: bool) -> None:
+@pytest.mark.parametrize(("unwanted", "remaining"), [("", True), ("1", False)])
+def test_bytecode_is_kept_as_python_itself_would(copied: Path, unwanted: str, remaining: bool) -> None:
     """invoke turns it off, and every call would compile all that it imports."""
     for found in copied.rglob("__pycache__"):
         shutil.rmtree(found)
     done = process("-m", "invoke", "--list", cwd=copied, PYTHONDONTWRITEBYTECODE=unwanted)
     assert done.returncode == 0, done.stderr
-    assert any((copied / "tasks" / "__pycache__").glob("collection.*.pyc")) is kept
+    assert any((copied / "tasks" / "__pycache__").glob("collection.*.pyc")) is remaining

@@ -33,9 +33,9 @@ def test_text_tells_each_value_and_who_set_it(session: Session, capsys: pytest.C
 
 def test_json_is_one_document(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(config, session, format="json", only="cluster.a") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["settings"]["cluster.agents"]["value"] == 3
-    assert all(path.startswith("cluster.a") for path in told["settings"])
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["settings"]["cluster.agents"]["value"] == 3
+    assert all(path.startswith("cluster.a") for path in reported["settings"])
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

@@ -50,7 +50,7 @@ def wanted(**docker: Any) -> Settings:
 
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dockerd:
-    """A dockerd whose file is in a folder of the test."""
+    """A dockerd with its file in a folder of the test."""
     (tmp_path / "etc").mkdir()
     found = Dockerd(file=tmp_path / "etc" / "daemon.json")
     found.file.write_text(OTHERS)
@@ -63,8 +63,8 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dockerd:
 def given(
     folder: Path, engine: Dockerd, programs: FakePrograms | None = None, cache: Registry | None = None, **more: Any
 ) -> Facts:
-    kept = {} if cache is None else {cache.name: cache}
-    changes: dict[str, Any] = {"settings": wanted(), "host": host(), "registries": kept, **more}
+    remaining = {} if cache is None else {cache.name: cache}
+    changes: dict[str, Any] = {"settings": wanted(), "host": host(), "registries": remaining, **more}
     return facts(folder, programs or engine.programs, **changes)
 
 
@@ -96,24 +96,24 @@ def test_one_step_where_the_cache_runs_already(tmp_path: Path, engine: Dockerd) 
 def test_a_cache_that_is_made_by_this_launch_comes_after_it(
     tmp_path: Path, engine: Dockerd, cache: Registry | None
 ) -> None:
-    made = given(tmp_path, engine, cache=cache)
-    numbers, mirror = tuning.steps(made)
+    result = given(tmp_path, engine, cache=cache)
+    numbers, mirror = tuning.steps(result)
     assert numbers.needs == ()
     assert mirror.needs == ("registry: cache of docker.io",)
     act(numbers)
     assert engine.values == (10, 8, [])
-    made.outputs.registry_ports[HUB] = 5077
+    result.outputs.registry_ports[HUB] = 5077
     act(mirror)
     assert engine.values == (10, 8, ["http://127.0.0.1:5077"])
 
 
 def test_an_earlier_mirror_stays_until_the_new_caches_address_is_known(tmp_path: Path, engine: Dockerd) -> None:
     act(tuning.steps(given(tmp_path, engine, cache=hub()))[0])
-    made = given(tmp_path, engine)
-    numbers, mirror = tuning.steps(made)
+    result = given(tmp_path, engine)
+    numbers, mirror = tuning.steps(result)
     assert numbers.skip is not None
     assert mirror.skip is None
-    made.outputs.registry_ports[HUB] = 5052
+    result.outputs.registry_ports[HUB] = 5052
     act(mirror)
     assert engine.mirrors == ["http://127.0.0.1:5052"]
 
@@ -132,7 +132,7 @@ def test_without_a_mirror(tmp_path: Path, engine: Dockerd, more: Mapping[str, An
 
 
 @pytest.mark.parametrize(
-    ("more", "before", "told"),
+    ("more", "before", "reported"),
     [
         ({"host": replace(host(), desktop=True, os="Docker Desktop")}, OTHERS, "Docker Desktop"),
         ({"host": replace(host(), here=False)}, OTHERS, "not on this machine"),
@@ -141,11 +141,11 @@ def test_without_a_mirror(tmp_path: Path, engine: Dockerd, more: Mapping[str, An
     ],
 )
 def test_what_cannot_be_done_does_not_stop_a_launch(
-    tmp_path: Path, engine: Dockerd, more: Mapping[str, Any], before: str, told: str
+    tmp_path: Path, engine: Dockerd, more: Mapping[str, Any], before: str, reported: str
 ) -> None:
     engine.file.write_text(before)
     (step,) = tuning.steps(given(tmp_path, engine, cache=hub(), **more))
-    assert told in str(step.skip)
+    assert reported in str(step.skip)
     assert engine.file.read_text() == before
 
 
@@ -207,7 +207,7 @@ def well(engine: Dockerd, monkeypatch: pytest.MonkeyPatch) -> Dockerd:
     return engine
 
 
-def asked(engine: Dockerd, cache: Mapping[str, Any] | None = None) -> FakePrograms:
+def restarted(engine: Dockerd, cache: Mapping[str, Any] | None = None) -> FakePrograms:
     programs = engine.programs
     programs.answers["docker container inspect"] = json.dumps([cache] if cache is not None else [])
     return programs
@@ -224,16 +224,16 @@ CACHE = {
 
 
 def call(tmp_path: Path, programs: FakePrograms, *, undo: bool = False, **more: Any) -> int:
-    made = session(tmp_path, programs, task="docker-tune", settings=wanted(tune="off", **more))
-    return run(tuning.docker_tune, made, undo=undo)
+    result = session(tmp_path, programs, task="docker-tune", settings=wanted(tune="off", **more))
+    return run(tuning.docker_tune, result, undo=undo)
 
 
 def test_merged_and_given_back(tmp_path: Path, well: Dockerd) -> None:
-    assert call(tmp_path, asked(well, CACHE)) == 0
+    assert call(tmp_path, restarted(well, CACHE)) == 0
     assert well.values == (10, 8, [OURS])
-    assert call(tmp_path, asked(well, CACHE)) == 0
+    assert call(tmp_path, restarted(well, CACHE)) == 0
     assert well.reloads == 1
-    assert call(tmp_path, asked(well), undo=True) == 0
+    assert call(tmp_path, restarted(well), undo=True) == 0
     assert well.values == (3, 5, [])
     assert {path.name: path.read_text() for path in well.file.parent.iterdir()} == {"daemon.json": OTHERS}
     record = json.loads((tmp_path / "openframe-logs" / "latest.json").read_text())
@@ -244,7 +244,7 @@ def test_merged_and_given_back(tmp_path: Path, well: Dockerd) -> None:
 def test_without_the_cache_it_is_told_how_to_get_it(
     tmp_path: Path, well: Dockerd, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(tmp_path, asked(well)) == 0
+    assert call(tmp_path, restarted(well)) == 0
     assert well.values == (10, 8, [])
     record = json.loads((tmp_path / "openframe-logs" / "latest.json").read_text())
     assert "invoke registry creates it" in record["steps"][0]["why"]
@@ -255,7 +255,7 @@ def test_on_docker_desktop_the_steps_are_told(tmp_path: Path, well: Dockerd, mon
     away = replace(host(), desktop=True, here=False, os="Docker Desktop")
     monkeypatch.setattr("tasks.facts.engine.engine", lambda _programs: away)
     with pytest.raises(Elsewhere, match="Docker Desktop") as caught:
-        call(tmp_path, asked(well))
+        call(tmp_path, restarted(well))
     assert "max-concurrent-downloads" in caught.value.fix
     assert well.file.read_text() == OTHERS
 
@@ -263,7 +263,7 @@ def test_on_docker_desktop_the_steps_are_told(tmp_path: Path, well: Dockerd, mon
 def test_without_rights(tmp_path: Path, well: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.host.writer.ours", lambda _path: False)
     monkeypatch.setattr("tasks.host.writer.rights", lambda _programs: Rights(root=False, sudo=None))
-    programs = asked(well, CACHE)
+    programs = restarted(well, CACHE)
     with pytest.raises(NoRights, match="nothing was changed"):
         call(tmp_path, programs)
     assert well.file.read_text() == OTHERS
@@ -275,7 +275,7 @@ def test_what_cannot_be_done_is_a_failure_of_the_task(
 ) -> None:
     well.file.write_text("{ # mine\n}")
     with pytest.raises(Exit) as caught:
-        call(tmp_path, asked(well, CACHE))
+        call(tmp_path, restarted(well, CACHE))
     assert caught.value.code == BadInput.status
     assert "a comment" in capsys.readouterr().err
     assert well.file.read_text() == "{ # mine\n}"
@@ -283,7 +283,7 @@ def test_what_cannot_be_done_is_a_failure_of_the_task(
 
 def test_undoing_needs_no_engine(tmp_path: Path, well: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that keeps Docker from starting is given back too."""
-    call(tmp_path, asked(well, CACHE))
+    call(tmp_path, restarted(well, CACHE))
 
     def down(_programs: object) -> None:
         raise NoEngine("the Docker engine does not run")
@@ -294,7 +294,7 @@ def test_undoing_needs_no_engine(tmp_path: Path, well: Dockerd, monkeypatch: pyt
 
 
 def test_nothing_to_undo(tmp_path: Path, well: Dockerd) -> None:
-    assert call(tmp_path, asked(well), undo=True) == 0
+    assert call(tmp_path, restarted(well), undo=True) == 0
     record = json.loads((tmp_path / "openframe-logs" / "latest.json").read_text())
     assert record["steps"][0]["state"] == "skipped"
 
@@ -313,10 +313,10 @@ def test_by_sudo_no_folder_of_the_users_becomes_roots(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: user)
     logs = str(tmp_path / "logs")
-    made = real_session(
+    result = real_session(
         tmp_path, {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state"), "DEPLOY_LOG_DIR": logs, **environ}
     )
-    found = tuning._with_logs_of_its_own(made)
+    found = tuning._with_logs_of_its_own(result)
     assert found.settings.log_dir == (str(tmp_path / "state" / "openframe" / "openframe-logs") if own else logs)
 
 
@@ -328,11 +328,11 @@ def test_a_launch_begins_with_it_and_a_part_does_not(tmp_path: Path, engine: Doc
     from tasks.settings.derived import PARTS
     from tests.given import launch
 
-    made = given(tmp_path, engine, cache=hub())
-    chooser = Choosers(next_ports=lambda each, _told: each, free_port=ports(5051))
-    plan = launch(made, PARTS, chooser)
+    result = given(tmp_path, engine, cache=hub())
+    chooser = Choosers(next_ports=lambda each, _reported: each, free_port=ports(5051))
+    plan = launch(result, PARTS, chooser)
     assert [step.name for step in plan if not step.needs and step.skip is None] == [tuning.FILE]
-    assert tuning.FILE not in by_name(launch(made, ("prepull", "registry", "cluster"), chooser))
+    assert tuning.FILE not in by_name(launch(result, ("prepull", "registry", "cluster"), chooser))
 
 
 def test_a_rehearsal_leaves_the_real_engine_alone(tmp_path: Path, engine: Dockerd) -> None:
@@ -352,7 +352,7 @@ def test_the_caches_go_after_the_mirror(tmp_path: Path, engine: Dockerd) -> None
     programs = engine.programs
     programs.answers["docker volume ls"] = ""
     programs.answers["docker volume ls --quiet"] = ""
-    made = given(tmp_path, engine, programs, hub())
-    plan = by_name(purge_steps(session(tmp_path, programs, task="registry"), made))
+    result = given(tmp_path, engine, programs, hub())
+    plan = by_name(purge_steps(session(tmp_path, programs, task="registry"), result))
     assert next(iter(plan)) == tuning.UNMIRROR
     assert plan["registry: remove"].needs == (tuning.UNMIRROR,)

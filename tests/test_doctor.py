@@ -41,8 +41,10 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
 
-def look(made: FakeSession, capsys: pytest.CaptureFixture[str], *, fix: bool = False) -> tuple[int, dict[str, Any]]:
-    code = call(doctor, made, fix=fix, format="json")
+def run_doctor(
+    created: FakeSession, capsys: pytest.CaptureFixture[str], *, fix: bool = False
+) -> tuple[int, dict[str, Any]]:
+    code = call(doctor, created, fix=fix, format="json")
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert document["exit_code"] == code
     return code, document
@@ -53,7 +55,7 @@ def by_check(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, document = look(session(tmp_path, FakePrograms(answers=answers())), capsys)
+    code, document = run_doctor(session(tmp_path, FakePrograms(answers=answers())), capsys)
     assert code == 0
     assert document["cluster"] == "openframe-dev"
     assert {each["level"] for each in document["findings"]} == {"ok", "not known"}
@@ -67,7 +69,7 @@ def test_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_problem_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, document = look(session(tmp_path, FakePrograms(answers=answers(ServerVersion="19.03.1"))), capsys)
+    code, document = run_doctor(session(tmp_path, FakePrograms(answers=answers(ServerVersion="19.03.1"))), capsys)
     assert code == 1
     assert by_check(document)["engine"]["level"] == "problem"
 
@@ -76,7 +78,7 @@ def test_no_engine_is_exit_code_6_and_the_rest_is_still_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     programs = FakePrograms(answers={**answers(), "docker info": DOWN, "docker ps": DOWN})
-    code, document = look(session(tmp_path, programs), capsys)
+    code, document = run_doctor(session(tmp_path, programs), capsys)
     assert code == 6
     assert by_check(document)["engine"]["what"] == "the Docker engine does not run"
     assert {"k3d", "kubectl", "helm", "proxies", "DNS", "sudo"} <= by_check(document).keys()
@@ -87,7 +89,7 @@ def test_a_wrong_form_is_refused_before_anything_is_asked(tmp_path: Path) -> Non
     programs = FakePrograms(answers=answers())
     with pytest.raises(BadInput, match="--format is 'yaml'"):
         call(doctor, session(tmp_path, programs), format="yaml")
-    assert programs.asked == []
+    assert programs.commands == []
 
 
 @pytest.fixture
@@ -117,11 +119,11 @@ def poor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePrograms:
 def test_a_safe_fix_is_run_and_what_it_changed_is_shown(
     poor: FakePrograms, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _code, before = look(session(tmp_path, poor), capsys)
+    _code, before = run_doctor(session(tmp_path, poor), capsys)
     assert by_check(before)["inotify"]["level"] == "warning"
     assert before["fixed"] == []
     assert not any("sysctl" in line for line in poor.lines)
-    _code, after = look(session(tmp_path, poor), capsys, fix=True)
+    _code, after = run_doctor(session(tmp_path, poor), capsys, fix=True)
     command = "sudo -n sysctl -w fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=1048576"
     assert after["fixed"] == [{"check": "inotify", "command": command, "ran": True, "result": "ran"}]
     assert by_check(after)["inotify"]["level"] == "ok"
@@ -129,7 +131,7 @@ def test_a_safe_fix_is_run_and_what_it_changed_is_shown(
 
 def test_without_rights_nothing_is_run(poor: FakePrograms, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     poor.answers["sudo"] = Answer(code=1)
-    _code, document = look(session(tmp_path, poor), capsys, fix=True)
+    _code, document = run_doctor(session(tmp_path, poor), capsys, fix=True)
     assert document["fixed"][0]["ran"] is False
     assert not any("sysctl" in line for line in poor.lines)
     assert by_check(document)["inotify"]["level"] == "warning"
@@ -153,14 +155,14 @@ def test_programs_are_fetched_and_the_document_stays_whole(
 
     monkeypatch.setattr(fetching, "tools", fetch)
     programs = FakePrograms(answers={**answers(), "k3d": Answer(out="k3d version v5.4.0\n")})
-    _code, document = look(session(tmp_path, programs), capsys, fix=True)
+    _code, document = run_doctor(session(tmp_path, programs), capsys, fix=True)
     assert document["fixed"] == [{"check": "k3d", "command": "make tools", "ran": True, "result": result}]
 
 
 def test_a_foreign_cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lost = Answer(code=1, err='error: context "prod" does not exist')
     programs = FakePrograms(answers={**answers(), "kubectl --context": lost})
-    code, document = look(session(tmp_path, programs, engine="existing", context="prod"), capsys)
+    code, document = run_doctor(session(tmp_path, programs, engine="existing", context="prod"), capsys)
     assert code == 1
     assert document["cluster"] == "prod"
     assert by_check(document)["context"]["level"] == "problem"
@@ -184,17 +186,17 @@ def test_a_launch_goes_on_where_nothing_stops_it(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    ("info", "said"),
+    ("info", "output"),
     [
         ({"PidsLimit": False}, "cgroups: the engine lacks the pids cgroup controller"),
         ({"ServerVersion": "19.03.1"}, "engine: Docker 19.03.1 is too old"),
     ],
 )
-def test_what_would_fail_is_reported_before_it_begins(info: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_what_would_fail_is_reported_before_it_begins(info: dict[str, Any], output: str, tmp_path: Path) -> None:
     programs = FakePrograms(answers=answers(**info))
     with pytest.raises(Unfit) as caught:
         refuse_unfit(ready(tmp_path, programs), facts(programs, tmp_path))
-    assert caught.value.what.startswith(said)
+    assert caught.value.what.startswith(output)
     assert caught.value.fix
     assert caught.value.status == 1
 
@@ -252,7 +254,7 @@ def test_with_rights_it_runs(rights: Rights, line: str) -> None:
 def test_without_rights_it_is_left(rights: Rights | None) -> None:
     programs = FakePrograms(answers={"sysctl": Answer(), "sudo": Answer()})
     (done,) = mend([finding("inotify", SYSCTL)], rights, programs, never)
-    assert programs.asked == []
+    assert programs.commands == []
     assert not done.ran
     assert done.command == "sudo sysctl -w fs.inotify.max_user_instances=512"
     assert "needs root" in done.result

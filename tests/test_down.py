@@ -1,4 +1,4 @@
-"""`invoke down`: what was made for this cluster goes, what is shared stays; on somebody else's it asks first."""
+"""`invoke down`: what was created for this cluster is deleted, not what is shared; a foreign one is confirmed first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path, monkeypatch, registries={"caches": []})
 
 
-def take(machine: Machine, **options: Any) -> int:
+def run_down(machine: Machine, **options: Any) -> int:
     own = {name: options.pop(name, False) for name in ("stop", "pause", "purge", "yes")}
     return call(down, machine.session("down", **options), **own)
 
@@ -36,7 +36,7 @@ def test_the_cluster_goes_and_the_registries_stay(machine: Machine) -> None:
     machine.make()
     machine.put_registries()
     ids = " ".join(each["Id"] for each in machine.containers[:3])
-    assert take(machine) == 0
+    assert run_down(machine) == 0
     assert machine.acted == [f"docker rm --force --volumes {ids}"]
     assert [each["Name"] for each in machine.containers] == ["/k3d-openframe-registry"]
     assert machine.latest()["task"] == "down"
@@ -49,32 +49,32 @@ def test_a_neighbour_with_a_similar_name_stays(machine: Machine) -> None:
         labels = {**each["Config"]["Labels"], "k3d.cluster": "openframe-dev-2", "openframe.cluster": "openframe-dev-2"}
         each["Config"] = {"Labels": labels}
     machine.containers += theirs
-    take(machine)
+    run_down(machine)
     assert machine.containers == theirs
 
 
 def test_stop_only_stops(machine: Machine) -> None:
     machine.make()
-    assert take(machine, stop=True) == 0
+    assert run_down(machine, stop=True) == 0
     (line,) = machine.acted
     assert line.startswith("docker stop")
     assert {each["State"]["Status"] for each in machine.containers} == {"exited"}
     machine.programs.calls.clear()
-    assert take(machine, stop=True) == 0
+    assert run_down(machine, stop=True) == 0
     assert machine.acted == []
     assert machine.states() == {"down: stop the nodes": "skipped"}
 
 
 def test_pause_freezes_and_stop_of_a_paused_cluster_resumes_it_first(machine: Machine) -> None:
     machine.make()
-    assert take(machine, pause=True) == 0
+    assert run_down(machine, pause=True) == 0
     assert [each["State"]["Status"] for each in machine.containers] == ["paused"] * 3
     (line,) = machine.acted
     assert line.startswith("docker pause k3d-openframe-dev-")
     machine.programs.calls.clear()
-    assert take(machine, pause=True) == 0
+    assert run_down(machine, pause=True) == 0
     assert machine.acted == []
-    assert take(machine, stop=True) == 0
+    assert run_down(machine, stop=True) == 0
     assert [line.split()[1] for line in machine.acted] == ["unpause", "stop"]
     assert "unpause k3d-openframe-dev-server-0" in machine.acted[0]
 
@@ -84,7 +84,7 @@ def test_purge_removes_the_registries_when_the_nodes_are_gone(machine: Machine) 
     machine.put_registries()
     machine.fails["docker volume ls --filter label=openframe.lease"] = Answer()
     machine.fails["docker volume ls --quiet --filter label=openframe.cache"] = Answer(out="k3d-openframe-registry\n")
-    assert take(machine, purge=True) == 0
+    assert run_down(machine, purge=True) == 0
     assert machine.containers == []
     assert machine.acted[-2] == "docker volume rm --force k3d-openframe-registry"
     assert "docker volume rm --force openframe-lease-" in machine.acted[-1]
@@ -97,40 +97,40 @@ def test_purge_removes_nothing_while_another_cluster_needs_the_registries(machin
     machine.put_registries()
     machine.containers[-1]["NetworkSettings"]["Networks"]["k3d-another"] = {}
     with pytest.raises(LaunchError, match="in use by: another"):
-        take(machine, purge=True)
+        run_down(machine, purge=True)
     assert machine.acted == []
 
 
 def test_nothing_is_there(machine: Machine) -> None:
-    assert take(machine) == 0
+    assert run_down(machine) == 0
     assert machine.acted == []
     assert set(machine.states().values()) <= {"skipped", "ran"}
 
 
 @pytest.mark.parametrize("options", [{}, {"stop": True}, {"purge": True}])
 @pytest.mark.parametrize(
-    ("ours", "told"), [(True, "'openframe-dev' belongs to alice@laptop"), (False, "did not create")]
+    ("ours", "reported"), [(True, "'openframe-dev' belongs to alice@laptop"), (False, "did not create")]
 )
 def test_a_cluster_of_others_is_never_touched(
-    machine: Machine, options: dict[str, bool], ours: bool, told: str
+    machine: Machine, options: dict[str, bool], ours: bool, reported: str
 ) -> None:
     machine.owner = OTHER
     machine.make(ours=ours)
-    with pytest.raises(BadInput, match=told):
-        take(machine, **options)
+    with pytest.raises(BadInput, match=reported):
+        run_down(machine, **options)
     assert machine.acted == []
 
 
 def test_an_api_that_does_not_answer_does_not_matter(machine: Machine) -> None:
     machine.make()
     machine.api.answers["/readyz"] = (500, "")
-    assert take(machine) == 0
-    assert machine.api.asked == []
+    assert run_down(machine) == 0
+    assert machine.api.requests == []
 
 
 def test_stop_and_purge_do_not_go_together(machine: Machine) -> None:
     with pytest.raises(BadInput, match="--stop and --purge"):
-        take(machine, stop=True, purge=True)
+        run_down(machine, stop=True, purge=True)
 
 
 # -- a cluster of somebody else -----------------------------------------------------------------------
@@ -149,7 +149,7 @@ class Stdin(io.StringIO):
 
 @pytest.fixture
 def shared(machine: Machine) -> Machine:
-    """With a namespace and a release of ours."""
+    """With a namespace and a release of this project."""
     machine.api = DirectApi(node("n"), SPACE, stored(**{CREATED_BY: MINE}))
     machine.fails["kubectl config view"] = Answer(out="apiVersion: v1\nkind: Config\n")
     machine.fails["kubectl --kubeconfig"] = Answer()
@@ -157,13 +157,13 @@ def shared(machine: Machine) -> Machine:
 
 
 def leave(machine: Machine, **options: Any) -> int:
-    return take(machine, engine="existing", context="team", **options)
+    return run_down(machine, engine="existing", context="team", **options)
 
 
-GONE = ["helm uninstall web", "/api/v1/namespaces/platform"]
+MISSING = ["helm uninstall web", "/api/v1/namespaces/platform"]
 
 
-def gone(machine: Machine) -> list[str]:
+def deleted_things(machine: Machine) -> list[str]:
     lines = [line for line in machine.programs.lines if line.startswith("helm uninstall")]
     assert isinstance(machine.api, DirectApi)
     deleted = [path for method, path, _body in machine.api.sent if method == "DELETE"]
@@ -177,33 +177,33 @@ def test_without_a_terminal_it_must_be_said_beforehand(
     with pytest.raises(BadInput, match="no confirmation is possible here") as caught:
         leave(shared)
     assert "--yes" in caught.value.fix
-    assert gone(shared) == []
-    told = capsys.readouterr().out
-    assert "This removes from the cluster of context 'team':" in told
-    assert "down: release web/web" in told
-    assert "down: namespaces that this project created: platform with everything in them" in told
+    assert deleted_things(shared) == []
+    reported = capsys.readouterr().out
+    assert "This removes from the cluster of context 'team':" in reported
+    assert "down: release web/web" in reported
+    assert "down: namespaces that this project created: platform with everything in them" in reported
     assert leave(shared, yes=True) == 0
-    assert gone(shared) == GONE
+    assert deleted_things(shared) == MISSING
 
 
-@pytest.mark.parametrize(("answer", "goes"), [("team\n", True), ("yes\n", False), ("\n", False), ("", False)])
+@pytest.mark.parametrize(("answer", "removed"), [("team\n", True), ("yes\n", False), ("\n", False), ("", False)])
 def test_a_person_types_the_contexts_name(
-    shared: Machine, monkeypatch: pytest.MonkeyPatch, answer: str, goes: bool
+    shared: Machine, monkeypatch: pytest.MonkeyPatch, answer: str, removed: bool
 ) -> None:
     monkeypatch.setattr("sys.stdin", Stdin(answer, terminal=True))
-    if goes:
+    if removed:
         assert leave(shared) == 0
     else:
         with pytest.raises(BadInput, match="nothing was removed"):
             leave(shared)
-    assert gone(shared) == (GONE if goes else [])
+    assert deleted_things(shared) == (MISSING if removed else [])
 
 
 def test_where_nothing_of_ours_is_nobody_is_asked(shared: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     shared.api = DirectApi(node("n"), obj("Namespace", "platform"), stored())
     monkeypatch.setattr("sys.stdin", Stdin("", terminal=False))
     assert leave(shared) == 0
-    assert gone(shared) == []
+    assert deleted_things(shared) == []
 
 
 def test_a_namespace_that_others_use_stays_and_is_told_before_the_question(
@@ -213,7 +213,7 @@ def test_a_namespace_that_others_use_stays_and_is_told_before_the_question(
     monkeypatch.setattr("sys.stdin", Stdin("team\n", terminal=True))
     assert leave(shared) == 0
     assert "This stays:\n  namespace platform: this project did not create everything" in capsys.readouterr().out
-    assert gone(shared) == ["helm uninstall web"]
+    assert deleted_things(shared) == ["helm uninstall web"]
     assert shared.states()["down: namespace platform"] == "skipped"
 
 
@@ -221,7 +221,7 @@ def test_what_others_have_under_a_name_of_ours_is_no_obstacle(shared: Machine) -
     """Leaving changes nothing of theirs, so it refuses nothing."""
     shared.api.put(stored(**{CREATED_BY: "bob.dev"}))
     assert leave(shared, yes=True) == 0
-    assert gone(shared) == ["/api/v1/namespaces/platform"]
+    assert deleted_things(shared) == ["/api/v1/namespaces/platform"]
 
 
 @pytest.mark.parametrize("option", ["stop", "purge"])

@@ -30,7 +30,7 @@ LIST = "/api/v1/nodes"
 
 
 def of(folder: Path, *objects: Object, **changes: Any) -> tuple[Facts, FakeApi]:
-    """A cluster of a server and an agent that has just been made."""
+    """A new cluster of a server and an agent."""
     facts = given.facts(folder, **{"presence": Presence.RUNNING, "live": None, **changes})
     return facts, reached(facts, FakeApi(*objects))
 
@@ -88,8 +88,8 @@ def test_coredns_is_not_missed_where_it_need_not_be(tmp_path: Path, sections: di
     live = given.live(**{**WELL, "system": {}})
     facts = given.facts(tmp_path, presence=Presence.RUNNING, live=live, settings=settings, engine=engine)
     assert SYSTEM_READY in well(facts)
-    made, _api = of(tmp_path, deployment("kube-dns", "kube-system"), settings=settings, engine=engine)
-    assert acted(named(health.steps(made))[SYSTEM_READY]).why == "1 workload"
+    result, _api = of(tmp_path, deployment("kube-dns", "kube-system"), settings=settings, engine=engine)
+    assert acted(named(health.steps(result))[SYSTEM_READY]).why == "1 workload"
 
 
 def test_nodes_are_waited_for_until_all_are_ready(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_endpoints_are_asked_until_none_fails(tmp_path: Path) -> None:
     api.answers["/readyz"] = (500, "[-]etcd failed")
     api.changes["/readyz", 3] = api.answers.clear
     named(health.steps(facts))[ENDPOINTS].action(eager())
-    assert api.asked.count("/readyz") == 3
+    assert api.requests.count("/readyz") == 3
 
 
 def test_system_services_are_those_that_are_there_and_coredns_in_any_case() -> None:

@@ -38,7 +38,7 @@ from tests.given_live import (
     release,
     stored,
 )
-from tests.programs import Answer, FakePrograms, seen
+from tests.programs import Answer, FakePrograms, visible
 
 CANARY = "canary-4711-among-values"
 INSTALL, READY = "helm: install web", "helm: web ready"
@@ -156,7 +156,7 @@ def test_what_a_dead_helm_left_is_cleared_before_it_is_done_again(
 
 
 @pytest.mark.parametrize(
-    ("events", "said", "cleared", "noted"),
+    ("events", "output", "cleared", "noted"),
     [
         (["pre-install"], "failed pre-install: job migrate failed", True, False),
         (["post-install"], "failed post-install: job migrate failed", False, True),
@@ -166,10 +166,10 @@ def test_what_a_dead_helm_left_is_cleared_before_it_is_done_again(
     ids=["before anything was made", "after", "an upgrade runs it, too", "no hook"],
 )
 def test_a_first_installation_that_an_earlier_launch_left_failed(
-    tmp_path: Path, events: list[str], said: str, cleared: bool, noted: bool
+    tmp_path: Path, events: list[str], output: str, cleared: bool, noted: bool
 ) -> None:
     """Helm runs no hooks of an installation when it upgrades what has failed: charts make their passwords so."""
-    record = packed("", hooks=[{"events": events}], info={"description": f'Release "web" failed: {said}'})
+    record = packed("", hooks=[{"events": events}], info={"description": f'Release "web" failed: {output}'})
     failed = replace(release("x", status="failed"), packed=record)
     facts = of(tmp_path, None, FakePrograms(answers={"helm": ""}), live=live(failed))
     reached(facts, FakeApi())
@@ -222,7 +222,7 @@ def test_the_values_go_by_stdin_and_stand_nowhere_else(tmp_path: Path) -> None:
     )
     assert call.quiet, "its output holds the values, and must reach no log"
     assert call.context is not None
-    assert CANARY not in seen(programs.calls) + report.why + step.why + repr(facts.outputs)
+    assert CANARY not in visible(programs.calls) + report.why + step.why + repr(facts.outputs)
     assert (call.command.deadline, step.deadline) == (50, 55)
 
 
@@ -252,8 +252,8 @@ def test_what_must_be_ready_is_what_was_installed(tmp_path: Path, out: str, work
     new = deployment("web", "web")
     answer = out.format(json.dumps({"manifest": manifest(new, obj("Service", "s"))}))
     facts = of(tmp_path, None, FakePrograms(answers={"helm": answer}))
-    kept = job("kept", "web")
-    reached(facts, FakeApi(new, kept, stored(manifest=manifest(kept))))
+    remaining = job("kept", "web")
+    reached(facts, FakeApi(new, remaining, stored(manifest=manifest(remaining))))
     steps = named(helm.steps(facts))
     given.act(steps[INSTALL])
     assert acted(steps[READY]).why == workloads
@@ -336,29 +336,29 @@ def test_an_upgrade_is_waited_for_although_the_old_one_was_ready(tmp_path: Path)
 
 
 def install(folder: Path, *, answer: Answer | None = None, archive: str = "", **changes: Any) -> bool:
-    """Whether Helm was told to validate. What was kept before in this folder is there."""
+    """Whether Helm was to validate. What was cached before in this folder exists."""
     programs = FakePrograms(answers={"helm": answer or Answer(out="{}")})
     release = changes.pop("release", {})
-    made = given.facts(folder, programs, **{"settings": configured(release), "helm_version": "v4.1.4", **changes})
-    _fetched(made, archive)
-    reached(made, FakeApi())
+    created = given.facts(folder, programs, **{"settings": configured(release), "helm_version": "v4.1.4", **changes})
+    _fetched(created, archive)
+    reached(created, FakeApi())
     try:
-        given.act(named(helm.steps(made))["helm: install web"])
+        given.act(named(helm.steps(created))["helm: install web"])
     finally:
         call = programs.calls[-1]
     return PLAIN not in call.command.argv
 
 
-def _fetched(made: Facts, archive: str) -> None:
-    chart = chart_of(made, made.releases[0])
+def _fetched(created: Facts, archive: str) -> None:
+    chart = chart_of(created, created.releases[0])
     if chart.path is None:
         name = archive or f"app-{chart.version}.tgz"
-        made.outputs.charts[chart.id] = str(chart.folder(made) / name)
+        created.outputs.charts[chart.id] = str(chart.folder(created) / name)
 
 
 def of_image(image: str) -> dict[str, Any]:
-    made = given.facts(Path("/nowhere"), settings=configured())
-    return {"shape": replace(made.shape, image=image)}
+    created = given.facts(Path("/nowhere"), settings=configured())
+    return {"shape": replace(created.shape, image=image)}
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def hooked(*events: str) -> str:
 def test_there_helm_deletes_nothing_that_stands_where_a_hook_goes(
     tmp_path: Path, there: list[Object], events: list[str], refused: bool
 ) -> None:
-    """By default it deletes what is there first, whoever made it."""
+    """By default it deletes the existing object first, whoever created it."""
     programs = FakePrograms(answers={"helm": hooked(*events)})
     facts = of(tmp_path, None, programs, engine="existing")
     reached(facts, FakeApi(*there))

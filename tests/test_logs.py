@@ -1,4 +1,4 @@
-"""`invoke logs`: an export is made of whatever can be read; alone it shows what failed steps wrote."""
+"""`invoke logs`: an export contains whatever can be read; alone it shows the output of failed steps."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ LOG = "/api/v1/namespaces/platform/pods/web-1/log?container=web&timestamps=true&
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    made = Machine(tmp_path, monkeypatch)
+    result = Machine(tmp_path, monkeypatch)
     monkeypatch.setattr("tasks.checks.examine.examine", lambda _: [])
     monkeypatch.setattr("tasks.doctor.host_facts", lambda _: None)
     monkeypatch.setattr("tasks.settings.merge.as_rows", lambda *_: [["cluster.name", "dev", "default"]])
-    made.fails["docker cp k3d-openframe-dev-server-0:/var/lib"] = Answer(code=1, err="no such file")
-    return made
+    result.fails["docker cp k3d-openframe-dev-server-0:/var/lib"] = Answer(code=1, err="no such file")
+    return result
 
 
 def export(machine: Machine, code: int = 0, **options: Any) -> dict[str, str]:
@@ -108,8 +108,8 @@ def test_of_a_foreign_cluster_only_the_namespaces_of_the_settings_are_read(machi
     found = export(machine, engine="existing", context="team")
     assert "objects/platform/pod.json" in found
     assert "others" not in "".join(found.values())
-    assert not any("others" in path or path == "/api/v1/secrets" for path in machine.api.asked)
-    assert not machine.programs.told("docker")
+    assert not any("others" in path or path == "/api/v1/secrets" for path in machine.api.requests)
+    assert not machine.programs.calls_of("docker")
 
 
 def test_secrets_that_may_not_be_read(machine: Machine) -> None:

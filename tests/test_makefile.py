@@ -10,12 +10,12 @@ from tests.given import ROOT
 
 def test_help_lists_targets_in_columns() -> None:
     command = ["make", "--no-print-directory", "help"]  # these tests may be started by make themselves
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    rows = dict(re.findall(r"^([a-z-]+) +(.+)$", told, re.MULTILINE))
+    reported = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    rows = dict(re.findall(r"^([a-z-]+) +(.+)$", reported, re.MULTILINE))
     assert rows["help"] == "this list"
     assert rows["test"] == "the tests that need no cluster"
-    assert "\t" not in told
-    assert "rehearse" in told.splitlines()[-1]
+    assert "\t" not in reported
+    assert "rehearse" in reported.splitlines()[-1]
 
 
 def test_no_recipe_counts_on_what_only_gnu_sed_does() -> None:

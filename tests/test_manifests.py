@@ -60,7 +60,7 @@ def of(folder: Path, programs: FakePrograms | None = None, *own: Object, **chang
 
 
 def applied(programs: FakePrograms) -> list[tuple[str, str]]:
-    lines = [line for each in programs.asked for line in (each.stdin or "").splitlines() if line != "---"]
+    lines = [line for each in programs.commands for line in (each.stdin or "").splitlines() if line != "---"]
     return [(each["kind"], each["metadata"]["name"]) for each in map(json.loads, lines)]
 
 
@@ -121,8 +121,8 @@ def test_the_users_crds_come_first_then_they_are_served_then_the_rest(tmp_path: 
         ("ConfigMap", "m"),
         ("Widget", "w"),
     ]
-    assert '"at": "localhost"' in (programs.asked[1].stdin or "")
-    assert '"ip": "127.0.0.1"' in (programs.asked[1].stdin or "")
+    assert '"at": "localhost"' in (programs.commands[1].stdin or "")
+    assert '"ip": "127.0.0.1"' in (programs.commands[1].stdin or "")
 
 
 def test_a_crd_is_waited_for_until_it_is_established(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_crd_is_waited_for_until_it_is_established(tmp_path: Path) -> None:
     api.at(where, 2, CRD)
     api.at(where, 3, {**CRD, "status": {"conditions": [{"type": "Established", "status": "True"}]}})
     named(manifests.steps(facts))[OWN_READY].action(eager())
-    assert api.asked.count(where) == 3
+    assert api.requests.count(where) == 3
 
 
 def test_where_the_crds_are_there_nothing_is_waited_for(tmp_path: Path) -> None:
@@ -231,16 +231,16 @@ def pod(namespace: str) -> Object:
 
 @pytest.fixture
 def facts(tmp_path: Path) -> Iterator[Facts]:
-    made = given.facts(tmp_path)
-    yield made
-    made.close()
+    result = given.facts(tmp_path)
+    yield result
+    result.close()
     until(lambda: not watching())
 
 
 def wait(facts: Facts, *quotas: Object, deadline: float = 20.0, said: list[str] | None = None) -> Report:
     """For the quotas as they are configured: without a status."""
-    wanted = [{name: part for name, part in each.items() if name != "status"} for each in quotas]
-    step = counted_step(facts, "counted", wanted, needs=("applied",), skip=None)
+    expected = [{name: part for name, part in each.items() if name != "status"} for each in quotas]
+    step = counted_step(facts, "counted", expected, needs=("applied",), skip=None)
     return acted(step, deadline=deadline, said=said)
 
 
@@ -265,9 +265,9 @@ def test_of_namespaces_without_pods_the_use_is_written(facts: Facts) -> None:
 
 def test_one_without_a_namespace_is_of_the_default_one(facts: Facts) -> None:
     there = quota("default")
-    wanted = {**there, "metadata": {"name": "q"}}
+    expected = {**there, "metadata": {"name": "q"}}
     api = reached(facts, DirectApi(there))
-    assert wait(facts, wanted).why == "1 of 1 are for namespaces without pods"
+    assert wait(facts, expected).why == "1 of 1 are for namespaces without pods"
     assert isinstance(api, DirectApi)
     assert api.patched[0][0].startswith("/api/v1/namespaces/default/resourcequotas/q/status?")
 
@@ -343,7 +343,7 @@ def test_an_api_that_cannot_answer_at_that_moment_fails_nothing(facts: Facts, pa
 
 
 def test_it_waits_until_each_is_counted_as_it_is_configured(facts: Facts) -> None:
-    """The bounds of before, no use yet, other words for the same bound: told by the one that reads them."""
+    """The previous limits, no usage yet, another spelling of the same limit."""
     api = DirectApi(
         quota("a", {"hard": {**HARD, "pods": "1"}, "used": USED}),
         quota("b", {"hard": HARD, "used": {"pods": "3"}}),
@@ -374,15 +374,15 @@ def test_through_kubectl_nothing_is_written(facts: Facts) -> None:
     said: list[str] = []
     assert wait(facts, quota("a"), said=said).why == ""
     assert said == ["0 of 1 quotas", "1 of 1 quotas"]
-    assert api.asked == [LIST, LIST]
+    assert api.requests == [LIST, LIST]
 
 
 def test_in_a_cluster_of_somebody_else_nothing_is_written_and_its_pods_are_not_read(tmp_path: Path) -> None:
-    made = given.facts(tmp_path, engine="existing")
+    result = given.facts(tmp_path, engine="existing")
     api = DirectApi(quota("a"))
-    reached(made, api)
+    reached(result, api)
     api.at(LIST, 2, counted("a"))
-    assert wait(made, quota("a")).why == ""
+    assert wait(result, quota("a")).why == ""
     assert api.patched == []
-    assert set(api.asked) == {LIST}
+    assert set(api.requests) == {LIST}
     assert api.watched == []

@@ -30,12 +30,12 @@ SETTINGS = given.settings(
 LIST = "/api/v1/namespaces"
 
 
-def made(name: str, *, ours: bool = True, deleting: bool = False) -> dict[str, object]:
+def existing(name: str, *, ours: bool = True, deleting: bool = False) -> dict[str, object]:
     """As it is in the cluster."""
-    (wish,) = wanted([name])
-    labels = wish["metadata"]["labels"] if ours else {"team": "others"}
+    (configured,) = wanted([name])
+    labels = configured["metadata"]["labels"] if ours else {"team": "others"}
     found = obj("Namespace", name, labels=labels, deleting=deleting)
-    found["metadata"]["annotations"] = wish["metadata"]["annotations"]
+    found["metadata"]["annotations"] = configured["metadata"]["annotations"]
     return found
 
 
@@ -48,7 +48,7 @@ def test_all_go_in_at_once(tmp_path: Path) -> None:
 
 
 def test_one_that_is_being_deleted_is_waited_for_and_made_again(tmp_path: Path) -> None:
-    live = holding([made("one"), made("two", deleting=True), made("three"), made("four")])
+    live = holding([existing("one"), existing("two", deleting=True), existing("three"), existing("four")])
     steps = named(namespaces.steps(given.facts(tmp_path, settings=SETTINGS, live=live)))
     assert list(steps) == [GONE, NAMESPACES]
     assert GONE in steps[NAMESPACES].needs
@@ -59,11 +59,13 @@ def test_one_that_is_being_deleted_is_waited_for_and_made_again(tmp_path: Path) 
 
 def test_the_wait_ends_when_it_is_gone_or_has_come_back(tmp_path: Path) -> None:
     facts = given.facts(
-        tmp_path, settings=SETTINGS, live=holding([made("one", deleting=True), made("two", deleting=True)])
+        tmp_path, settings=SETTINGS, live=holding([existing("one", deleting=True), existing("two", deleting=True)])
     )
-    api = reached(facts, FakeApi(made("one", deleting=True), made("two", deleting=True), made("other", deleting=True)))
-    api.changes[LIST, 3] = lambda: api.remove(made("one"))
-    api.at(LIST, 4, made("two"))
+    api = reached(
+        facts, FakeApi(existing("one", deleting=True), existing("two", deleting=True), existing("other", deleting=True))
+    )
+    api.changes[LIST, 3] = lambda: api.remove(existing("one"))
+    api.at(LIST, 4, existing("two"))
     said: list[str] = []
     namespaces.steps(facts)[0].action(eager(said=said))
     assert said == [
@@ -75,9 +77,9 @@ def test_the_wait_ends_when_it_is_gone_or_has_come_back(tmp_path: Path) -> None:
 
 
 def test_what_holds_it_is_told_when_time_is_over(tmp_path: Path) -> None:
-    facts = given.facts(tmp_path, settings=SETTINGS, live=holding([made("one", deleting=True)]))
+    facts = given.facts(tmp_path, settings=SETTINGS, live=holding([existing("one", deleting=True)]))
     message = "Some resources are remaining: widgets.example.com has 1 resource instances"
-    held = made("one", deleting=True)
+    held = existing("one", deleting=True)
     held["status"] = {
         "conditions": [
             {"type": "NamespaceContentRemaining", "status": "True", "message": message},
@@ -92,7 +94,7 @@ def test_what_holds_it_is_told_when_time_is_over(tmp_path: Path) -> None:
 
 def test_on_a_cluster_of_somebody_else_their_namespaces_get_no_label_of_ours(tmp_path: Path) -> None:
     """By that label `down` would delete them."""
-    live = holding([made("one", ours=False), created(made("two"))])
+    live = holding([existing("one", ours=False), created(existing("two"))])
     facts = given.facts(tmp_path, settings=SETTINGS, live=live, engine="existing")
     api = reached(facts, DirectApi())
     steps = named(namespaces.steps(facts))
@@ -102,20 +104,20 @@ def test_on_a_cluster_of_somebody_else_their_namespaces_get_no_label_of_ours(tmp
 
 
 def test_a_label_that_anybody_may_put_on_a_namespace_does_not_make_it_ours(tmp_path: Path) -> None:
-    live = holding([made("one"), created(made("two"), "bob.dev"), created(made("three"))])
+    live = holding([existing("one"), created(existing("two"), "bob.dev"), created(existing("three"))])
     facts = given.facts(tmp_path, settings=SETTINGS, live=live, engine="existing")
     found = {name: is_foreign(facts, name) for name in ("one", "two", "three", "four")}
     assert found == {"one": True, "two": True, "three": False, "four": False}
 
 
 def test_where_all_are_somebody_elses_nothing_is_made(tmp_path: Path) -> None:
-    live = holding([made(name, ours=False) for name in ("one", "two", "three", "four")])
+    live = holding([existing(name, ours=False) for name in ("one", "two", "three", "four")])
     steps = namespaces.steps(given.facts(tmp_path, settings=SETTINGS, live=live, engine="existing"))
     assert all(step.skip is not None for step in steps)
 
 
 def test_in_a_cluster_of_ours_one_that_somebody_made_is_taken_over(tmp_path: Path) -> None:
-    live = holding([made("one", ours=False)])
+    live = holding([existing("one", ours=False)])
     (step,) = namespaces.steps(given.facts(tmp_path, settings=SETTINGS, live=live))
     assert "namespace/one: changed: metadata.labels" in step.why
 

@@ -112,13 +112,13 @@ Status: Downloaded newer image for rancher/k3s:v1.35.5-k3s1
 
 
 def test_a_pull_and_its_progress(tmp_path: Path) -> None:
-    fake, said = FakePrograms(answers={"docker pull": PULL}), list[str]()
+    fake, output = FakePrograms(answers={"docker pull": PULL}), list[str]()
     (step,) = prepull.steps(facts(tmp_path, fake, images={K3S: False}, settings=settings(timeouts={"pull": 77})))
-    report = act(step, say=said.append)
+    report = act(step, say=output.append)
     assert (report.why, report.exit_code) == ("pulled", 0)
     assert fake.lines == [f"docker pull {K3S}"]
-    assert fake.asked[0].deadline == step.deadline == 77
-    assert said == [
+    assert fake.commands[0].deadline == step.deadline == 77
+    assert output == [
         "0 of 1 layers",
         "0 of 2 layers",
         "0 of 2 layers",
@@ -198,8 +198,8 @@ def test_images_are_pulled_for_the_engines_own_platform(tmp_path: Path) -> None:
 
 def test_an_image_that_nothing_is_made_from_may_be_of_any_platform(tmp_path: Path) -> None:
     fake = FakePrograms(answers={"docker pull": PULL, "docker image inspect": listed("arm64", "redis:7")})
-    made = facts(tmp_path, fake, host=engine(), images={"redis:7": False}, settings=settings(images=["redis:7", K3S]))
-    (step,) = prepull.steps(made)
+    result = facts(tmp_path, fake, host=engine(), images={"redis:7": False}, settings=settings(images=["redis:7", K3S]))
+    (step,) = prepull.steps(result)
     assert act(step).why == "pulled; it exists for linux/arm64 only"
     _, step = pulled(tmp_path, "arm64", settings=settings(images=[K3S]))
     with pytest.raises(LaunchError, match=f"{K3S} is for linux/arm64, and the engine's platform is linux/amd64"):
@@ -210,8 +210,8 @@ def test_a_pull_that_fails_tells_of_the_one_that_is_there(tmp_path: Path) -> Non
     fake = FakePrograms(
         answers={"docker pull": Answer(code=1, err="dial tcp: lookup registry-1.docker.io: no such host")}
     )
-    made = facts(tmp_path, fake, host=engine(), images={K3S: False}, other_platforms={K3S: "linux/arm64"})
-    (step,) = prepull.steps(made)
+    result = facts(tmp_path, fake, host=engine(), images={K3S: False}, other_platforms={K3S: "linux/arm64"})
+    (step,) = prepull.steps(result)
     with pytest.raises(CommandFailed) as caught:
         act(step)
     assert "the existing one is for linux/arm64" in caught.value.why

@@ -81,7 +81,7 @@ def test_volumes_whose_containers_are_gone(tmp_path: Path) -> None:
     (step,) = purge(tmp_path, facts(tmp_path, fake))
     act(step)
     assert f"docker volume rm --force {PUSHED} {GHCR}" in fake.lines
-    assert fake.told("docker rm") == []
+    assert fake.calls_of("docker rm") == []
 
 
 def test_a_cluster_that_was_made_since_keeps_them(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_cluster_that_was_made_since_keeps_them(tmp_path: Path) -> None:
     (step,) = purge(tmp_path, facts(tmp_path, fake, registries=dict(ALONE)))
     with pytest.raises(LaunchError, match="in use by: another"):
         act(step)
-    assert fake.told("docker rm") == []
+    assert fake.calls_of("docker rm") == []
     assert [line.split()[2] for line in fake.lines if "openframe-lease-" in line] == ["create", "rm"]
 
 
@@ -111,7 +111,7 @@ def test_nor_are_they_removed_while_a_launch_is_about_to_use_them(tmp_path: Path
     (step,) = purge(tmp_path, facts(tmp_path, fake, registries=dict(ALONE)))
     with pytest.raises(LaunchError, match="about to be used"):
         act(step)
-    assert fake.told("docker rm") == []
+    assert fake.calls_of("docker rm") == []
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def called(tmp_path: Path, given: Facts) -> FakeSession:
 def test_purging_from_the_command_line(tmp_path: Path, looked_at: Facts, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(registry, called(tmp_path, looked_at), purge=True, status=False) == 0
     assert isinstance(looked_at.programs, FakePrograms)
-    assert len(looked_at.programs.told("docker rm")) == 1
+    assert len(looked_at.programs.calls_of("docker rm")) == 1
     assert "registry: remove" in capsys.readouterr().out
 
 
@@ -169,9 +169,9 @@ def test_not_while_one_is_being_made(tmp_path: Path, looked_at: Facts, monkeypat
         return held(path, task, 0.05)
 
     monkeypatch.setattr("tasks.core.lock.held", soon)
-    made = called(tmp_path, looked_at)
-    with held(lock(made.state / "clusters"), "registry", shared=True), pytest.raises(Held):
-        call(registry, made, purge=True, status=False)
+    result = called(tmp_path, looked_at)
+    with held(lock(result.state / "clusters"), "registry", shared=True), pytest.raises(Held):
+        call(registry, result, purge=True, status=False)
     assert isinstance(looked_at.programs, FakePrograms)
     assert looked_at.programs.calls == []
 
@@ -196,7 +196,7 @@ def numbers(requests: int, misses: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("told", "shown"),
+    ("reported", "shown"),
     [
         (numbers(12, 3), "9 of 12"),
         (numbers(0, 0), "no requests yet"),
@@ -207,11 +207,11 @@ def numbers(requests: int, misses: int) -> str:
     ],
 )
 def test_what_is_shown(
-    tmp_path: Path, looked_at: Facts, capsys: pytest.CaptureFixture[str], told: str | Answer, shown: str
+    tmp_path: Path, looked_at: Facts, capsys: pytest.CaptureFixture[str], reported: str | Answer, shown: str
 ) -> None:
     assert isinstance(looked_at.programs, FakePrograms)
     looked_at.programs.answers.update(
-        {f"docker exec {GHCR} wget": told, f"docker exec {PUSHED} du": "2048\t/var/lib/registry\n"}
+        {f"docker exec {GHCR} wget": reported, f"docker exec {PUSHED} du": "2048\t/var/lib/registry\n"}
     )
     assert call(registry, called(tmp_path, looked_at), purge=False, status=True) == 0
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("k3d-")}

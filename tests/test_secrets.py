@@ -17,7 +17,7 @@ from tasks.settings.schema import Settings
 from tests import given
 from tests.given_direct import DirectApi, refusal
 from tests.given_live import FakeApi, ran, reached
-from tests.programs import Answer, FakePrograms, seen
+from tests.programs import Answer, FakePrograms, visible
 
 CANARY = "canary-4711-in-a-secret"
 
@@ -45,7 +45,7 @@ def test_one_apply_for_all_namespaces(tmp_path: Path) -> None:
     (call,) = programs.calls
     assert (call.command.stdin or "").count('"kind": "Secret"') == 2
     assert call.quiet
-    assert CANARY not in seen(programs.calls)
+    assert CANARY not in visible(programs.calls)
 
 
 def test_what_kubectl_repeats_of_a_secret_is_told_to_nobody(tmp_path: Path) -> None:
@@ -73,8 +73,8 @@ def test_without_a_process_they_reach_the_api_and_nothing_else(tmp_path: Path) -
 def test_what_the_api_repeats_of_a_secret_is_told_to_nobody(tmp_path: Path) -> None:
     facts = of(tmp_path, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
     api = reached(facts, DirectApi())
-    said = f"{CANARY} / {base64.b64encode(CANARY.encode()).decode()} !"
-    api.refused["/api/v1/namespaces/one/secrets/s"] = [refusal(422, said, "Invalid")]
+    output = f"{CANARY} / {base64.b64encode(CANARY.encode()).decode()} !"
+    api.refused["/api/v1/namespaces/one/secrets/s"] = [refusal(422, output, "Invalid")]
     result = ran(secrets.steps(facts))[SECRETS]
     assert result.state is State.FAILED
     assert "*** / *** !" in f"{result.error}"
@@ -115,7 +115,7 @@ def test_a_command_runs_in_the_projects_folder(argv: list[str], program: str) ->
     programs = FakePrograms(otherwise=Answer(out=CANARY))
     settings = given.settings(secrets=[{"name": "s", "values": {"k": {"command": argv}}}], timeouts={"command": 9})
     read(settings, programs)
-    (command,) = programs.asked
+    (command,) = programs.commands
     assert command.argv == (str(given.ROOT / program) if "/" in program else program, "it")
     assert command.cwd == given.ROOT
     assert command.deadline == 9

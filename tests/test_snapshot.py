@@ -29,22 +29,22 @@ SIZES = "docker run --rm --interactive --network none --label openframe.snapshot
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    made = Machine(tmp_path, monkeypatch)
-    made.make()
-    for each in made.containers:
+    result = Machine(tmp_path, monkeypatch)
+    result.make()
+    for each in result.containers:
         each["Mounts"] = [{"Type": "volume", "Name": f"v{each['Name'][-7:]}", "Destination": "/var/lib/rancher/k3s"}]
-    made.fails[SIZES] = Answer(out="100\n200\n300\n900000000\n")
-    return made
+    result.fails[SIZES] = Answer(out="100\n200\n300\n900000000\n")
+    return result
 
 
-def take(machine: Machine, **options: Any) -> int:
+def run_snapshot(machine: Machine, **options: Any) -> int:
     texts = {name: options.pop(name, "") for name in ("save", "delete", "export", "import_", "file", "name")}
     own = {**texts, "format": options.pop("format", "text"), "replace": options.pop("replace", False)}
     return call(snapshot, machine.session("snapshot", **options), **own)
 
 
 def test_nodes_are_paused_while_they_are_copied_and_go_on(machine: Machine) -> None:
-    assert take(machine, save="one") == 0
+    assert run_snapshot(machine, save="one") == 0
     verbs = [line.split()[1] for line in machine.acted]
     assert verbs[:2] == ["run", "pause"]
     assert verbs.index("unpause") > max(number for number, verb in enumerate(verbs[2:], start=2) if verb == "run")
@@ -54,17 +54,17 @@ def test_nodes_are_paused_while_they_are_copied_and_go_on(machine: Machine) -> N
     assert saved.agents == 2
     assert list(store(machine.session()).abandoned()) == []
     with pytest.raises(BadInput, match="already"):
-        take(machine, save="one")
-    assert take(machine, save="one", replace=True) == 0
+        run_snapshot(machine, save="one")
+    assert run_snapshot(machine, save="one", replace=True) == 0
     assert store(machine.session()).get("one").id != saved.id
 
 
 def test_a_save_that_fails_lets_the_nodes_go_on_and_leaves_the_old_one(machine: Machine) -> None:
-    take(machine, save="one")
+    run_snapshot(machine, save="one")
     before = store(machine.session()).get("one")
     machine.fails["docker volume create"] = Answer(code=1, err="no space left on device")
     with pytest.raises(Exit):
-        take(machine, save="one", replace=True)
+        run_snapshot(machine, save="one", replace=True)
     assert [each["State"]["Status"] for each in machine.containers] == ["running"] * 3
     assert store(machine.session()).get("one") == before
     removed = next(line for line in reversed(machine.acted) if line.startswith("docker volume rm"))
@@ -76,7 +76,7 @@ def test_what_starts_late_is_pulled_before_it_is_saved(machine: Machine) -> None
     machine.api.put(late)
     listed = {"images": [{"repoTags": ["docker.io/rancher/pause:3.6"], "repoDigests": ["rancher/pause@sha256:1"]}]}
     machine.fails["docker exec k3d-openframe-dev-"] = Answer(out=json.dumps(listed))
-    assert take(machine, save="one") == 0
+    assert run_snapshot(machine, save="one") == 0
     pulled = [line.split()[2] for line in machine.programs.lines if line.endswith(" late:1")]
     assert sorted(pulled) == [f"k3d-openframe-dev-{node}" for node in ("agent-0", "agent-1", "server-0")]
     assert store(machine.session()).get("one").images == ("rancher/pause@sha256:1",)
@@ -85,7 +85,7 @@ def test_what_starts_late_is_pulled_before_it_is_saved(machine: Machine) -> None
 def test_no_room_is_told_before_anything_is_paused(machine: Machine) -> None:
     machine.fails[SIZES] = Answer(out="100\n200\n300\n400\n")
     with pytest.raises(Exit):
-        take(machine, save="one")
+        run_snapshot(machine, save="one")
     assert not any(line.startswith("docker pause") for line in machine.acted)
 
 
@@ -103,16 +103,16 @@ def test_what_a_killed_save_left_is_settled(machine: Machine) -> None:
 def test_there_must_be_a_cluster(machine: Machine) -> None:
     machine.containers.clear()
     with pytest.raises(ClusterAbsent):
-        take(machine, save="one")
+        run_snapshot(machine, save="one")
     with pytest.raises(BadInput, match="no snapshot 'none'"):
-        take(machine, delete="none")
+        run_snapshot(machine, delete="none")
 
 
 def test_list_has_nothing_secret(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     store(machine.session()).put(SAVED)
-    assert take(machine) == 0
+    assert run_snapshot(machine) == 0
     assert "unknown" in capsys.readouterr().out, "it was saved while it did not run"
-    assert take(machine, format="json") == 0
+    assert run_snapshot(machine, format="json") == 0
     out = capsys.readouterr().out
     (row,) = json.loads(out)
     assert (row["name"], row["bytes"], sorted(row["lost"])) == ("one", 10, ["v-agent-0", "v-server-0"])
@@ -130,7 +130,7 @@ def test_an_export_takes_the_place_of_nothing_else(machine: Machine, tmp_path: P
     elif kind == "pipe":
         os.mkfifo(target)
         with pytest.raises(BadInput, match="cannot be imported"):
-            take(machine, import_=str(target))
+            run_snapshot(machine, import_=str(target))
     elif kind == "tar":
         with tarfile.open(target, "w") as archive:
             archive.addfile(tarfile.TarInfo("photos/1.jpg"))
@@ -138,7 +138,7 @@ def test_an_export_takes_the_place_of_nothing_else(machine: Machine, tmp_path: P
         target.write_text("a year's work")
     before = target.lstat()
     with pytest.raises(BadInput, match="exists, and is not an exported snapshot"):
-        take(machine, export="one", file=str(target))
+        run_snapshot(machine, export="one", file=str(target))
     assert target.lstat() == before
 
 
@@ -192,8 +192,8 @@ def test_what_another_engine_has_is_left_to_it(machine: Machine) -> None:
         pass
     assert list(here.abandoned()) == []
     with pytest.raises(BadInput, match="not on this engine"):
-        take(machine, save="one", replace=True)
-    assert take(machine, delete="one") == 0
+        run_snapshot(machine, save="one", replace=True)
+    assert run_snapshot(machine, delete="one") == 0
     assert machine.acted == []
     assert here.find("one") is None
     assert {each.name: set(each.volumes) for each in other.abandoned()} == {
@@ -205,5 +205,5 @@ def test_what_another_engine_has_is_left_to_it(machine: Machine) -> None:
 def test_a_first_save_that_fails_leaves_nothing(machine: Machine) -> None:
     machine.fails["docker volume create"] = Answer(code=1, err="no space left on device")
     with pytest.raises(Exit):
-        take(machine, save="one")
+        run_snapshot(machine, save="one")
     assert list(store(machine.session()).folder.iterdir()) == []

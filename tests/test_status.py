@@ -1,4 +1,4 @@
-"""`invoke status`: what stands against what is configured, in rows and in one number."""
+"""`invoke status`: the current state compared with the configuration, as rows and as an exit code."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def rows(
 ) -> tuple[int, dict[str, tuple[str, str]]]:
     """The code, and state and detail of each row."""
     code = call(status, machine.session("status", **options), format="json")
-    told = json.loads(capsys.readouterr().out)
-    assert told["exit_code"] == code
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["exit_code"] == code
     assert machine.acted == []
-    return code, {row["what"]: (row["state"], row["detail"]) for row in told["rows"]}
+    return code, {row["what"]: (row["state"], row["detail"]) for row in reported["rows"]}
 
 
 def test_all_is_as_configured(launched: Machine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,7 @@ RELEASES = {
 
 
 def choosers() -> Choosers:
-    return Choosers(next_ports=lambda ports, _told: ports, free_port=lambda wish: wish or 5051)
+    return Choosers(next_ports=lambda ports, _reported: ports, free_port=lambda desired: desired or 5051)
 
 
 def steps(given: Facts, parts: tuple[str, ...] = PARTS) -> list[Step]:
@@ -113,9 +113,9 @@ def test_a_single_part_does_nothing_of_the_others(tmp_path: Path, part: str, tas
     ],
 )
 def test_a_part_makes_the_namespaces_that_it_puts_things_into(tmp_path: Path, part: str, homes: set[str]) -> None:
-    made = given(tmp_path, Presence.RUNNING)
-    api = reached(made, DirectApi())
-    plan = by_name(steps(made, (part,)))
+    result = given(tmp_path, Presence.RUNNING)
+    api = reached(result, DirectApi())
+    plan = by_name(steps(result, (part,)))
     act(plan[NAMESPACES])
     assert set(api.names) == {f"Namespace/{home}" for home in homes}
     others = [step for step in plan.values() if step.task == part and part not in ("namespaces", "helm")]
@@ -137,8 +137,10 @@ def test_registries_alone_bring_their_image(
     """Pulled by a step with a pull's deadline; `docker run` would pull it within the time of a short command."""
     image = "docker.io/library/registry:2"
     only_push = settings(registries={"caches": []})
-    made = facts(tmp_path, settings=only_push, images={"rancher/k3s:x": False, image: has_image}, registries=registries)
-    plan = steps(made, ("registry",))
+    result = facts(
+        tmp_path, settings=only_push, images={"rancher/k3s:x": False, image: has_image}, registries=registries
+    )
+    plan = steps(result, ("registry",))
     assert [step.name for step in plan if step.task == "prepull"] == [f"prepull: {image}"] * pulls
     (push,) = (step for step in plan if step.task == "registry")
     assert push.needs == (f"prepull: {image}",) * pulls
@@ -193,9 +195,9 @@ def test_the_creation_waits_for_what_k3d_asks_for_and_for_nothing_else(tmp_path:
 @pytest.mark.parametrize("presence", [*MAKING, Presence.STOPPED])
 def test_starting_and_making_come_after_the_registries(tmp_path: Path, presence: Presence) -> None:
     plan = steps(given(tmp_path, presence))
-    made = START_CLUSTER if presence is Presence.STOPPED else CREATE_CLUSTER
+    result = START_CLUSTER if presence is Presence.STOPPED else CREATE_CLUSTER
     assert registries(plan)
-    assert registries(plan) <= above(plan, made)
+    assert registries(plan) <= above(plan, result)
 
 
 def test_a_half_made_cluster_is_removed_first(tmp_path: Path) -> None:
@@ -249,7 +251,7 @@ def test_images_are_found_in_charts_before_they_are_fetched(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("presence", "agents", "registries", "asked"),
+    ("presence", "agents", "registries", "created"),
     [
         (Presence.ABSENT, 1, {}, {"k3s", "tools", "registry", "redis"}),
         (Presence.ABSENT, 1, {PUSHED: there()}, {"k3s", "tools", "redis"}),
@@ -262,14 +264,14 @@ def test_images_are_found_in_charts_before_they_are_fetched(tmp_path: Path) -> N
     ],
 )
 def test_only_images_that_something_asks_for(
-    tmp_path: Path, presence: Presence, agents: int, registries: dict[str, Any], asked: set[str]
+    tmp_path: Path, presence: Presence, agents: int, registries: dict[str, Any], created: set[str]
 ) -> None:
     chosen = settings(registries={"caches": []}, images=["redis:7"])
     shape = Shape(image="rancher/k3s:v1.35.5-k3s1", agents=agents, concurrency=4)
     plan = steps(facts(tmp_path, settings=chosen, presence=presence, shape=shape, registries=registries))
     short = {"rancher/k3s": "k3s", "ghcr.io/k3d-io/k3d-tools": "tools", "docker.io/library/registry": "registry"}
     pulled = {name.removeprefix("prepull: ").rsplit(":", 1)[0] for name in acting(plan) if name.startswith("prepull")}
-    assert {short.get(name, name) for name in pulled} == asked
+    assert {short.get(name, name) for name in pulled} == created
 
 
 def test_more_agents_come_after_their_image_and_their_registries(tmp_path: Path) -> None:

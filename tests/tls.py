@@ -1,4 +1,4 @@
-"""A cluster's certificates, made by openssl, and an API server on loopback that asks for them."""
+"""A cluster's certificates, created by openssl, and an API server on loopback that requires them."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class Maker:
             "req", "-new", "-config", self._config, "-key", pair.key, "-subj", f"/CN=test-{name}", "-out", request
         )
         signer = ("-signkey", pair.key) if by is None else ("-CA", by.certificate, "-CAkey", by.key, "-CAcreateserial")
-        made = ("-extfile", self._config, "-extensions", part, "-days", days, "-out", pair.certificate)
-        self._run("x509", "-req", "-in", request, *signer, *made)
+        options = ("-extfile", self._config, "-extensions", part, "-days", days, "-out", pair.certificate)
+        self._run("x509", "-req", "-in", request, *signer, *options)
         return pair
 
 
@@ -112,19 +112,19 @@ def certificates(folder: Path) -> Certificates:
 
 @dataclass
 class Served:
-    """A server that runs: where, and what it was asked."""
+    """A running server: its address, and its requests."""
 
     port: int
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     taken: list[tuple[str, str, bytes]] = field(default_factory=list)
     """What was sent to it: path, type and body."""
     connections: list[tuple[str, int]] = field(default_factory=list)
     answer: Callable[[str], tuple[int, bytes]] = lambda _path: (200, b'{"kind": "X"}')
     """One that raises ends the connection without an answer."""
     stream: Callable[[], Iterator[bytes]] | None = None
-    """What a watch is told, piece by piece; one that raises ends the connection in the middle."""
+    """The chunks of a watch; an iterator that raises ends the connection in the middle."""
     chunked: bool = True
-    """The end of a watch can be told from the end of its connection."""
+    """The end of a watch can be distinguished from the end of its connection."""
     close_after: bool = False
     """End the connection after each answer, without saying so."""
     length: int | None = None
@@ -152,7 +152,7 @@ def serving(server: Pair, clients: Pair, port: int = 0) -> Iterator[Served]:
         disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
-            served.asked.append(self.path)
+            served.requests.append(self.path)
             served.connections.append(self.client_address)
             if served.stream is not None and "watch=1" in self.path:
                 self.tell(served.stream())
@@ -222,13 +222,13 @@ def serving(server: Pair, clients: Pair, port: int = 0) -> Iterator[Served]:
                     each.shutdown(socket.SHUT_RDWR)
 
 
-def access(url: str, made: Certificates, authority: Pair | None = None) -> Credentials:
+def access(url: str, pki: Certificates, authority: Pair | None = None) -> Credentials:
     """The admin's credentials for a server at that address."""
     return Credentials(
         server=url,
-        ca=(authority or made.authority).certificate.read_bytes(),
-        certificate=made.client.certificate.read_bytes(),
-        key=made.client.key.read_bytes(),
+        ca=(authority or pki.authority).certificate.read_bytes(),
+        certificate=pki.client.certificate.read_bytes(),
+        key=pki.client.key.read_bytes(),
     )
 
 

@@ -13,13 +13,13 @@ from tests.benchmark.measured import launches, results
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    made = results(launches("sequential", 1), launches("graph", 2))
-    write(made, tmp_path / "bench.json")
+    result = results(launches("sequential", 1), launches("graph", 2))
+    write(result, tmp_path / "bench.json")
     again = read(tmp_path / "bench.json")
     write(again, tmp_path / "again.json")
     assert document(read(tmp_path / "again.json")) == document(again)
-    assert again.walls("graph") == pytest.approx(made.walls("graph"), abs=0.001)
-    assert [run.steps.keys() for run in again.runs] == [run.steps.keys() for run in made.runs]
+    assert again.walls("graph") == pytest.approx(result.walls("graph"), abs=0.001)
+    assert [run.steps.keys() for run in again.runs] == [run.steps.keys() for run in result.runs]
     assert again.names == ("sequential", "graph")
 
 
@@ -40,5 +40,5 @@ def test_what_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_values_that_may_be_private_are_left_out() -> None:
     sets = ("pool.concurrency=4", "helm.releases.app.values.password=hunter2")
-    told = described(Variant(name="graph", mode="graph", setting=Setting(sets=sets)), "0" * 16)
-    assert told["sets"] == ["pool.concurrency=4", "helm.releases.app.values.password=***"]
+    reported = described(Variant(name="graph", mode="graph", setting=Setting(sets=sets)), "0" * 16)
+    assert reported["sets"] == ["pool.concurrency=4", "helm.releases.app.values.password=***"]

@@ -124,8 +124,8 @@ def test_up_is_a_process_of_its_own_with_the_same_settings(tmp_path: Path) -> No
     programs = FakePrograms(otherwise=Answer())
     assert up(_place(tmp_path), programs) == ({}, ())
     [call] = programs.calls
-    wanted = "-m invoke up --profile ci --set cluster.name=openframe-bench --engine rehearsal"
-    assert call.line.partition(" ")[2] == wanted
+    expected = "-m invoke up --profile ci --set cluster.name=openframe-bench --engine rehearsal"
+    assert call.line.partition(" ")[2] == expected
 
 
 def test_an_up_that_failed_is_told_with_its_last_lines(tmp_path: Path) -> None:
@@ -136,55 +136,55 @@ def test_an_up_that_failed_is_told_with_its_last_lines(tmp_path: Path) -> None:
 
 def test_steps_come_from_the_record(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
-    made = record([step("a", at=(1.0, 1.0, 2.5)), skipped("b")], critical_path=["b", "a"])
-    (tmp_path / "logs" / "latest.json").write_text(json.dumps(made))
+    result = record([step("a", at=(1.0, 1.0, 2.5)), skipped("b")], critical_path=["b", "a"])
+    (tmp_path / "logs" / "latest.json").write_text(json.dumps(result))
     assert recorded(_place(tmp_path)) == ({"a": (1.0, 2.5)}, ("a",))
 
 
 def test_a_launch_under_other_circumstances_is_rehearsed(tmp_path: Path) -> None:
     options = SimpleNamespace(profile=None, sets=(), engine="rehearsal")
     session = cast("Any", SimpleNamespace(options=options, root=tmp_path))
-    made = Workspace(session=session, folder=tmp_path, cluster="x", conditions=("--cores", "8"))
+    result = Workspace(session=session, folder=tmp_path, cluster="x", conditions=("--cores", "8"))
     programs = FakePrograms(otherwise=Answer())
-    up(made, programs)
+    up(result, programs)
     assert programs.calls[0].line.partition(" ")[2] == "-m invoke rehearse --cores 8"
 
 
 def _mine(folder: Path, programs: FakePrograms, **settings: Any) -> Workspace:
-    """A workspace whose docker, and all else, is a script."""
+    """A workspace with scripted programs."""
     cluster = {"owner": "me", "name": "openframe-bench"}
-    made = given.session(folder, programs, settings=given.settings(cluster=cluster, **settings))
-    return Workspace(session=made, folder=folder, cluster="openframe-bench")
+    result = given.session(folder, programs, settings=given.settings(cluster=cluster, **settings))
+    return Workspace(session=result, folder=folder, cluster="openframe-bench")
 
 
 @pytest.mark.parametrize(
-    ("mode", "builds", "told"), [("staged", 1, 1), ("staged", 0, 0), ("graph", 1, 0), ("create", 1, 0)]
+    ("mode", "builds", "reported"), [("staged", 1, 1), ("staged", 0, 0), ("graph", 1, 0), ("create", 1, 0)]
 )
 def test_what_releases_name_is_built_before_commands_launch_them(
-    tmp_path: Path, mode: str, builds: int, told: int
+    tmp_path: Path, mode: str, builds: int, reported: int
 ) -> None:
     programs = FakePrograms(otherwise=Answer())
     (variant,) = variants_of(mode, "warm", Setting())
     prepare(_mine(tmp_path, programs), variant, given.facts(tmp_path, builds=(cast("Any", None),) * builds))
-    assert len([line for line in programs.lines if " -m invoke build" in line]) == told
+    assert len([line for line in programs.lines if " -m invoke build" in line]) == reported
 
 
 @pytest.mark.parametrize(
-    ("volumes", "told"),
+    ("volumes", "reported"),
     [
         (["/data:/data", "/c:/c:ro,z@server:0"], "mounts /data:/data$"),
         (["pg:/pg:rw@agent:*"], "mounts pg:/pg:rw$"),
         (["/c:/c:ro", "/anonymous"], ""),
     ],
 )
-def test_folders_that_another_cluster_writes_to_are_refused(tmp_path: Path, volumes: list[str], told: str) -> None:
+def test_folders_that_another_cluster_writes_to_are_refused(tmp_path: Path, volumes: list[str], reported: str) -> None:
     settings = given.settings(cluster={"volumes": volumes})
     workspace = replace(_mine(tmp_path, FakePrograms()), session=given.session(tmp_path, settings=settings))
-    if not told:
+    if not reported:
         return refuse_shared(workspace)
     with pytest.raises(BadInput) as caught:
         refuse_shared(workspace)
-    assert re.search(told, caught.value.what)
+    assert re.search(reported, caught.value.what)
     return None
 
 
@@ -196,25 +196,25 @@ def test_a_cluster_that_another_has_made_between_two_launches_is_not_removed(
     fake = FakePrograms(answers={"docker ps": theirs["Id"], "docker container inspect": json.dumps([theirs])})
     with pytest.raises(BadInput):
         remove_cluster(_mine(tmp_path, fake))
-    assert not fake.told("k3d")
+    assert not fake.calls_of("k3d")
 
 
 def test_registries_of_others_with_the_same_name_stay(tmp_path: Path) -> None:
     caches = [{"upstream": name} for name in ("docker.io", "ghcr.io", "quay.io")]
     fake = FakePrograms(otherwise=Answer())
-    made = _mine(tmp_path, fake, registries={"caches": caches, "push": False})
-    mine, alices, by_hand = registry_containers(made.session.settings)
+    result = _mine(tmp_path, fake, registries={"caches": caches, "push": False})
+    mine, alices, manual = registry_containers(result.session.settings)
     rows = [
-        registry(mine, labels={OWNER: made.session.owner.label}),
+        registry(mine, labels={OWNER: result.session.owner.label}),
         registry(alices, labels={OWNER: OTHER}),
-        registry(by_hand, ours=False),
+        registry(manual, ours=False),
     ]
     fake.answers["docker ps"] = "a b c"
     fake.answers["docker container inspect"] = json.dumps(rows)
     fake.answers["docker volume ls"] = f"{mine}\n{alices}\nk3d-openframe-registry\n"
-    remove_caches(made)
-    assert [call.line for call in fake.told("docker rm")] == [f"docker rm --force --volumes {mine}"]
-    assert [call.line for call in fake.told("docker volume rm")] == [f"docker volume rm --force {mine}"]
+    remove_caches(result)
+    assert [call.line for call in fake.calls_of("docker rm")] == [f"docker rm --force --volumes {mine}"]
+    assert [call.line for call in fake.calls_of("docker volume rm")] == [f"docker volume rm --force {mine}"]
 
 
 def test_an_image_that_no_registry_has_stays(tmp_path: Path) -> None:
@@ -224,4 +224,4 @@ def test_an_image_that_no_registry_has_stays(tmp_path: Path) -> None:
         otherwise=Answer(),
     )
     remove_images(_mine(tmp_path, fake), known)
-    assert [call.line for call in fake.told("docker rmi")] == ["docker rmi pulled"]
+    assert [call.line for call in fake.calls_of("docker rmi")] == ["docker rmi pulled"]

@@ -54,7 +54,7 @@ def test_a_ratio_needs_values(one: list[float], other: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mid", "low", "high", "count", "said", "alarm"),
+    ("mid", "low", "high", "count", "output", "alarm"),
     [
         (0.5, 0.4, 0.6, 5, "faster", False),
         (1.2, 1.05, 1.3, 5, "slower", True),
@@ -64,7 +64,7 @@ def test_a_ratio_needs_values(one: list[float], other: list[float]) -> None:
     ],
 )
 def test_a_verdict_stands_only_where_the_interval_allows_one(
-    mid: float, low: float, high: float, count: int, said: str, alarm: bool
+    mid: float, low: float, high: float, count: int, output: str, alarm: bool
 ) -> None:
     found = Interval(mid=mid, low=low, high=high, level=0.95, count=count)
-    assert (verdict(found), alarming(found, 0.1)) == (said, alarm)
+    assert (verdict(found), alarming(found, 0.1)) == (output, alarm)

@@ -37,7 +37,7 @@ def test_two_settings_are_two_variants() -> None:
 
 
 @pytest.mark.parametrize(
-    ("modes", "state", "told"),
+    ("modes", "state", "reported"),
     [
         ("graf", "warm", "'graf' is no mode"),
         ("graph:hot", "warm", "'hot' is no state"),
@@ -45,8 +45,8 @@ def test_two_settings_are_two_variants() -> None:
         ("", "warm", "names nothing"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(modes: str, state: str, told: str) -> None:
-    with pytest.raises(BadInput, match=told):
+def test_what_cannot_be_compared_is_refused(modes: str, state: str, reported: str) -> None:
+    with pytest.raises(BadInput, match=reported):
         variants_of(modes, state, HERE)
 
 

@@ -37,8 +37,8 @@ def settings(**cluster: Any) -> Settings:
 
 def engine(**changes: Any) -> Engine:
     """An engine on this machine with 8 CPUs and 16 GiB."""
-    made = read({**LINUX, "CgroupVersion": "2", "NCPU": 8, "MemTotal": 16 * GIB, **changes}, Endpoint(), HERE)
-    return replace(made, here=True)
+    result = read({**LINUX, "CgroupVersion": "2", "NCPU": 8, "MemTotal": 16 * GIB, **changes}, Endpoint(), HERE)
+    return replace(result, here=True)
 
 
 WELL = HostFacts(

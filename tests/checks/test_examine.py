@@ -169,7 +169,7 @@ def test_before_a_launch_no_program_is_run(tmp_path: Path) -> None:
     shape = Shape(image="rancher/k3s:v1.35.5-k3s1", agents=3, concurrency=4)
     planned = launch_facts(tmp_path, programs, shape=shape, ports=Ports(http=None, https=8443, api=6550))
     facts = brief(planned, host, reported=reported, minimum={})
-    assert programs.asked == []
+    assert programs.commands == []
     assert facts.engine is host
     assert facts.versions is reported
     assert (facts.kubernetes, facts.agents, facts.chosen) == (35, 3, (8443, 6550))

@@ -47,7 +47,7 @@ def test_cpus(ncpu: int, agents: int, cluster: dict[str, Any], level: str, fix: 
 
 
 @pytest.mark.parametrize(
-    ("have", "agents", "cluster", "level", "said"),
+    ("have", "agents", "cluster", "level", "output"),
     [
         (16, 4, {}, "ok", "may use 8.0 GiB"),
         (6, 4, {}, "ok", "may use 8.0 GiB"),
@@ -58,11 +58,11 @@ def test_cpus(ncpu: int, agents: int, cluster: dict[str, Any], level: str, fix: 
         (4, 0, {"servers": 3}, "ok", "3 servers and 0 agents"),
     ],
 )
-def test_memory(have: int, agents: int, cluster: dict[str, Any], level: str, said: str) -> None:
+def test_memory(have: int, agents: int, cluster: dict[str, Any], level: str, output: str) -> None:
     facts = replace(WELL, engine=engine(MemTotal=have * GIB), agents=agents, settings=settings(**cluster))
     found = one(memory(facts))
     assert found.level.value == level
-    assert said in f"{found.what} {found.fix.removeprefix('`')}"
+    assert output in f"{found.what} {found.fix.removeprefix('`')}"
     assert list(memory(replace(WELL, engine=engine(MemTotal=0)))) == [], "an engine that does not tell"
 
 
@@ -80,8 +80,8 @@ def test_memory(have: int, agents: int, cluster: dict[str, Any], level: str, sai
     ],
 )
 def test_disk(total: float, free: float, cluster: dict[str, Any], level: str) -> None:
-    room = Disk(total=int(total * GIB), free=int(free * GIB))
-    found = one(disk(replace(WELL, disk=room, settings=settings(**cluster))))
+    width = Disk(total=int(total * GIB), free=int(free * GIB))
+    found = one(disk(replace(WELL, disk=width, settings=settings(**cluster))))
     assert found.level.value == level
     assert "/var/lib/docker" in found.what
     assert found.remedy is None  # nothing that deletes
@@ -131,7 +131,7 @@ NEW = replace(WELL, missing=ALL)
 
 
 @pytest.mark.parametrize(
-    ("facts", "said"),
+    ("facts", "output"),
     [
         (NEW, "about 3.2 GiB: 3 images to pull, and those of 5 nodes and 1 release"),
         (replace(NEW, missing=()), "about 2.8 GiB: 0 images to pull"),
@@ -142,10 +142,10 @@ NEW = replace(WELL, missing=ALL)
         (replace(NEW, settings=settings(servers=3), agents=0), "those of 3 nodes"),
     ],
 )
-def test_images_to_come(facts: HostFacts, said: str) -> None:
+def test_images_to_come(facts: HostFacts, output: str) -> None:
     found = one(images(facts))
     assert found.level.value == "ok"
-    assert said in found.what
+    assert output in found.what
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_room_that_does_not_show(facts: HostFacts) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rights", "tune", "level", "said"),
+    ("rights", "tune", "level", "output"),
     [
         (Rights(root=True, sudo=None), "auto", "ok", "you are root"),
         (Rights(root=False, sudo=True), "auto", "ok", "without a password"),
@@ -171,12 +171,12 @@ def test_room_that_does_not_show(facts: HostFacts) -> None:
         (Rights(root=False, sudo=False), "auto", "warning", "docker.tune is auto"),
     ],
 )
-def test_sudo(rights: Rights, tune: str, level: str, said: str) -> None:
+def test_sudo(rights: Rights, tune: str, level: str, output: str) -> None:
     facts = replace(WELL, rights=rights, settings=Settings.model_validate({"docker": {"tune": tune}}))
     found = one(sudo(facts))
     assert list(sudo(replace(facts, rights=None))) == []
     assert found.level.value == level
-    assert said in found.what
+    assert output in found.what
 
 
 @pytest.mark.parametrize(("fault", "found"), [(None, []), ("", []), ("Read-only file system", ["warning"])])

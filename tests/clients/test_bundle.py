@@ -194,11 +194,11 @@ def test_a_cut_off_and_a_damaged_one_are_refused(tmp_path: Path) -> None:
 
 def test_a_program_is_never_unpacked_past_its_size(tmp_path: Path) -> None:
     bomb = replace(LOCK, programs={"k3d": replace(LOCK.programs["k3d"], size=1000)})
-    brought = io.BytesIO()
+    fetched = io.BytesIO()
     with Bundle(written(tmp_path / "a", bomb)) as bundle, pytest.raises(BadInput) as caught:
-        bundle.program("k3d", brought.write)
+        bundle.program("k3d", fetched.write)
     assert "larger than its lock says" in caught.value.why
-    assert not brought.getvalue()
+    assert not fetched.getvalue()
 
 
 def test_an_image_without_its_layer_is_refused(tmp_path: Path) -> None:

@@ -72,10 +72,10 @@ def test_a_registry_is_on_loopback_and_has_k3ds_labels() -> None:
     url = "https://ghcr.io"
     spec = docker.RegistrySpec(name="cache", image="registry:2", port=5051, volume="cache", labels=labels)
     run = docker.run_registry(replace(spec, upstream=url))
-    made = docker.create_registry(spec)
+    result = docker.create_registry(spec)
     remote = f"--env REGISTRY_PROXY_REMOTEURL={url} --env REGISTRY_HTTP_DEBUG_ADDR=127.0.0.1:5001"
     assert " ".join(run.argv) == f"docker run --detach {REGISTRY} {remote} registry:2"
-    assert " ".join(made.argv) == f"docker create {REGISTRY} registry:2"
+    assert " ".join(result.argv) == f"docker create {REGISTRY} registry:2"
 
 
 DIGEST = "sha256:" + "a1" * 32

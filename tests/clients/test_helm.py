@@ -70,14 +70,14 @@ def test_values_go_in_by_stdin_and_are_not_shown(command: Command) -> None:
 
 def test_nothing_of_the_users_leads_helm_elsewhere() -> None:
     """An empty variable is as good as none to Helm (3.19 and 4.2: `pkg/cli/environment.go`)."""
-    made = helm.environment(Path("/cache"))
+    result = helm.environment(Path("/cache"))
     places = "CONFIG_HOME CACHE_HOME DATA_HOME REPOSITORY_CONFIG REPOSITORY_CACHE REGISTRY_CONFIG CONTENT_CACHE"
-    assert all(made.pop(f"HELM_{place}").startswith("/cache/") for place in places.split())
+    assert all(result.pop(f"HELM_{place}").startswith("/cache/") for place in places.split())
     others = (
         "DRIVER KUBEAPISERVER KUBEASGROUPS KUBEASUSER KUBECAFILE KUBECONTEXT KUBEINSECURE_SKIP_TLS_VERIFY "
         "KUBETLS_SERVER_NAME KUBETOKEN"
     )
-    assert made == {f"HELM_{name}": "" for name in others.split()}
+    assert result == {f"HELM_{name}": "" for name in others.split()}
 
 
 def test_the_repositories_file_is_what_helm_reads() -> None:

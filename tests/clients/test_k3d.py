@@ -56,10 +56,10 @@ HELD_BACK = """
 
 
 def test_what_k3d_itself_reads_is_passed_on_and_what_would_override_its_configuration_is_not() -> None:
-    made = k3d.environment(dict.fromkeys([*PASSED.split(), *HELD_BACK.split()], "1"), FOLDER)
-    assert {name for name, text in made.items() if text == "1"} == set(PASSED.split())
+    result = k3d.environment(dict.fromkeys([*PASSED.split(), *HELD_BACK.split()], "1"), FOLDER)
+    assert {name for name, text in result.items() if text == "1"} == set(PASSED.split())
 
 
 def test_files_of_k3d_go_below_the_clusters_folder() -> None:
-    made = k3d.environment({"XDG_CONFIG_HOME": "/home/me/.config", "TMPDIR": "/tmp/me"}, FOLDER)
-    assert made == {"XDG_CONFIG_HOME": "/state/dev/config", "TMPDIR": "/state/dev/tmp", "OPENFRAME_DOLLAR": "$"}
+    result = k3d.environment({"XDG_CONFIG_HOME": "/home/me/.config", "TMPDIR": "/tmp/me"}, FOLDER)
+    assert result == {"XDG_CONFIG_HOME": "/state/dev/config", "TMPDIR": "/state/dev/tmp", "OPENFRAME_DOLLAR": "$"}

@@ -114,8 +114,8 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def test_the_private_kubeconfig_has_k3ds_names_and_our_address_and_is_private(tmp_path: Path) -> None:
-    made = yaml.safe_load(entry())
-    assert made == {
+    result = yaml.safe_load(entry())
+    assert result == {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [
@@ -271,8 +271,8 @@ def test_a_file_that_holds_nothing_gets_everything(tmp_path: Path, text: str | N
     assert current_context(path) == ""
     assert merge(path, entry())
     assert switch(path, "k3d-dev")
-    made = read(path)
-    assert (made["apiVersion"], made["kind"], made["current-context"]) == ("v1", "Config", "k3d-dev")
+    result = read(path)
+    assert (result["apiVersion"], result["kind"], result["current-context"]) == ("v1", "Config", "k3d-dev")
     assert has_entry(path, entry())
     assert remove(path, "k3d-dev")
     assert (read(path)["clusters"], read(path)["current-context"]) == ([], "")

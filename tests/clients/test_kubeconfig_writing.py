@@ -93,9 +93,9 @@ def test_whether_a_file_can_be_written_shows_without_trying(tmp_path: Path, monk
     monkeypatch.setattr(os, "access", lambda path, _mode: allowed["file" if Path(path).is_file() else "folder"])
     config.parent.mkdir()
     config.touch()
-    for file, folder, said in ((True, False, ""), (False, True, ""), (False, False, os.strerror(errno.EACCES))):
+    for file, folder, output in ((True, False, ""), (False, True, ""), (False, False, os.strerror(errno.EACCES))):
         allowed.update(file=file, folder=folder)
-        assert unwritable(config, "k3d-dev") == said
+        assert unwritable(config, "k3d-dev") == output
 
 
 def test_where_only_the_file_may_be_written_kubectls_lock_is_not_made(

@@ -1,4 +1,4 @@
-"""kubectl's command lines: a kubeconfig of ours, objects by stdin, none of the user's own defaults."""
+"""kubectl's command lines: the private kubeconfig, objects by stdin, none of the user's own defaults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pull-through cache that is told to fetch, against a small registry of the test's own."""
+"""A pull-through cache that is made to fetch, with a small registry of the test."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Registry(http.server.ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.over = threading.Event()
 
 
@@ -40,7 +40,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     server: Registry
 
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)
+        self.server.requests.append(self.path)
         if self.server.status != 200:
             self.send_error(self.server.status)
         elif self.path.endswith("0" * 64):
@@ -90,8 +90,8 @@ def registry() -> Iterator[Registry]:
 def test_everything_of_an_image_is_read(registry: Registry) -> None:
     manifest = 2 + len(LAYER)
     assert fetch(registry.server_port, IMAGE, "amd64", context()) > manifest
-    assert registry.asked[0] == "/v2/shop/web/manifests/1"
-    assert sorted(registry.asked[1:]) == ["/v2/shop/web/blobs/sha256:c", "/v2/shop/web/blobs/sha256:l"]
+    assert registry.requests[0] == "/v2/shop/web/manifests/1"
+    assert sorted(registry.requests[1:]) == ["/v2/shop/web/blobs/sha256:c", "/v2/shop/web/blobs/sha256:l"]
 
 
 def test_the_digest_of_a_tag_that_it_has(registry: Registry) -> None:
@@ -125,7 +125,7 @@ def test_a_stalled_download_ends_when_it_is_not_wanted_any_more(registry: Regist
 
 def test_a_cache_that_reaches_its_upstream_has_no_fault(registry: Registry) -> None:
     assert fault(registry.server_port, "shop/web") == ""
-    assert registry.asked == [f"/v2/shop/web/blobs/sha256:{'0' * 64}"]
+    assert registry.requests == [f"/v2/shop/web/blobs/sha256:{'0' * 64}"]
 
 
 def test_the_faults_of_a_cache(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ class Silent:
 
 def test_the_layers_of_an_image_and_their_sizes(registry: Registry) -> None:
     assert layers(registry.server_port, IMAGE, "amd64", context()) == {"sha256:l": len(LAYER)}
-    assert [path for path in registry.asked if "/blobs/" in path] == []
+    assert [path for path in registry.requests if "/blobs/" in path] == []
 
 
 def test_a_cache_that_does_not_answer_in_time_tells_no_sizes(monkeypatch: pytest.MonkeyPatch) -> None:

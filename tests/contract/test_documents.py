@@ -58,7 +58,7 @@ def test_a_command_is_one_that_there_is(command: str) -> None:
 
 
 def settings_of(page: str) -> list[str]:
-    """Blocks that are settings: YAML whose names are those of the top of the tree."""
+    """Blocks that are settings: YAML with top-level names of settings."""
     found = []
     for block in _BLOCK.findall((ROOT / page).read_text()):
         text = re.sub(r"^    ", "", block, flags=re.MULTILINE).strip("\n")

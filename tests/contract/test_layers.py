@@ -1,4 +1,4 @@
-"""Modules import in one direction, not through many hands, and no more than a task needs; layers: pyproject.toml."""
+"""Modules import in one direction, in short chains, and no more than a task needs; layers: pyproject.toml."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tasks.core.files import file_digest, place, prefix, replacing, rewrite, sha
 
 
 @pytest.fixture(scope="module")
-def gone() -> int:
+def ended_pid() -> int:
     """The number of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait(10)
@@ -34,27 +34,27 @@ def elsewhere(target: str) -> str:
     return of(1 << 30, target).replace(place(), "0a1b2c3d")
 
 
-def test_files_and_folders_of_the_dead_go(tmp_path: Path, gone: int) -> None:
-    left = tmp_path / f"{of(gone, 'latest.json')}abcdefgh"
+def test_files_and_folders_of_the_dead_go(tmp_path: Path, ended_pid: int) -> None:
+    left = tmp_path / f"{of(ended_pid, 'latest.json')}abcdefgh"
     left.write_text("half")
-    folder = tmp_path / f"{of(gone, 'chart')}x1_y2z3w"
+    folder = tmp_path / f"{of(ended_pid, 'chart')}x1_y2z3w"
     (folder / "inner").mkdir(parents=True)
-    (tmp_path / f"{of(gone, 'cache')}abcdefgh.yml").touch()
+    (tmp_path / f"{of(ended_pid, 'cache')}abcdefgh.yml").touch()
     assert len(sweep(tmp_path)) == 3
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_others_have_stays(tmp_path: Path, gone: int) -> None:
+def test_what_others_have_stays(tmp_path: Path, ended_pid: int) -> None:
     names = {"config", ".config.abcdefgh", ".openframe-notes", "a.openframe-1-b", f"{prefix('config')}abcdefgh"}
     for name in names:
         (tmp_path / name).touch()
-    (tmp_path / f"{of(gone, 'config')}abcdefgh").touch()
+    (tmp_path / f"{of(ended_pid, 'config')}abcdefgh").touch()
     sweep(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
-def test_folders_below_only_where_it_is_said(tmp_path: Path, gone: int) -> None:
-    left = tmp_path / "clusters" / "dev" / f"{of(gone, 'complete')}abcdefgh"
+def test_folders_below_only_where_it_is_said(tmp_path: Path, ended_pid: int) -> None:
+    left = tmp_path / "clusters" / "dev" / f"{of(ended_pid, 'complete')}abcdefgh"
     left.parent.mkdir(parents=True)
     left.touch()
     assert sweep(tmp_path) == []
@@ -62,42 +62,44 @@ def test_folders_below_only_where_it_is_said(tmp_path: Path, gone: int) -> None:
     assert not left.exists()
 
 
-def test_the_lock_that_the_dead_held_goes_too(tmp_path: Path, gone: int) -> None:
-    own, lock = tmp_path / f"{of(gone, 'config.lock')}abcdefgh", tmp_path / "config.lock"
+def test_the_lock_that_the_dead_held_goes_too(tmp_path: Path, ended_pid: int) -> None:
+    own, lock = tmp_path / f"{of(ended_pid, 'config.lock')}abcdefgh", tmp_path / "config.lock"
     own.touch()
     lock.hardlink_to(own)
     assert sweep(tmp_path) == [own]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_that_another_has_taken_since_stays(tmp_path: Path, gone: int) -> None:
-    own, lock = tmp_path / f"{of(gone, 'config.lock')}abcdefgh", tmp_path / "config.lock"
+def test_a_lock_that_another_has_taken_since_stays(tmp_path: Path, ended_pid: int) -> None:
+    own, lock = tmp_path / f"{of(ended_pid, 'config.lock')}abcdefgh", tmp_path / "config.lock"
     own.touch()
     lock.touch()
     sweep(tmp_path)
     assert list(tmp_path.iterdir()) == [lock]
 
 
-@pytest.mark.parametrize(("target", "age", "goes"), [("a", 86400, False), ("a", 3 * 86400, True), ("a.lock", 90, True)])
+@pytest.mark.parametrize(
+    ("target", "age", "removed"), [("a", 86400, False), ("a", 3 * 86400, True), ("a.lock", 90, True)]
+)
 def test_what_is_written_elsewhere_stays_for_as_long_as_that_may_take(
-    tmp_path: Path, target: str, age: float, goes: bool
+    tmp_path: Path, target: str, age: float, removed: bool
 ) -> None:
     """A dev container has the user's home mounted, and numbers of processes of its own."""
     left = tmp_path / f"{elsewhere(target)}abcdefgh"
     left.touch()
     assert sweep(tmp_path) == []
     os.utime(left, (0, time.time() - age))
-    assert sweep(tmp_path) == ([left] if goes else [])
+    assert sweep(tmp_path) == ([left] if removed else [])
 
 
-def test_a_link_is_removed_and_not_followed(tmp_path: Path, gone: int) -> None:
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    (kept / "file").touch()
-    (tmp_path / f"{of(gone, 'chart')}abcdefgh").symlink_to(kept)
+def test_a_link_is_removed_and_not_followed(tmp_path: Path, ended_pid: int) -> None:
+    remaining = tmp_path / "kept"
+    remaining.mkdir()
+    (remaining / "file").touch()
+    (tmp_path / f"{of(ended_pid, 'chart')}abcdefgh").symlink_to(remaining)
     sweep(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
-    assert (kept / "file").exists()
+    assert (remaining / "file").exists()
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ with held(Path(sys.argv[1]), sys.argv[2]):
 
 @contextmanager
 def another(path: Path, task: str = "up") -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the lock until it is told to end."""
+    """A process that holds the lock until it is signalled."""
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(path), task],
         stdin=subprocess.PIPE,

@@ -75,10 +75,10 @@ def mode(path: Path) -> int:
 
 
 def test_a_missing_folder_is_made_with_its_parents_and_is_private(tmp_path: Path) -> None:
-    made = log_folder(tmp_path / "a" / "logs")
-    assert made == tmp_path / "a" / "logs"
-    assert mode(made) == 0o700
-    assert log_folder(made) == made
+    result = log_folder(tmp_path / "a" / "logs")
+    assert result == tmp_path / "a" / "logs"
+    assert mode(result) == 0o700
+    assert log_folder(result) == result
 
 
 @pytest.mark.parametrize("before", [0o755, 0o777, 0o1777, 0o500])

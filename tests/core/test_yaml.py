@@ -156,6 +156,6 @@ def test_a_text_that_some_reader_takes_for_more_is_quoted(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["admin", "a b", "noon", "ünïcode-🎉", "x" * 500, "x y " * 100])
 def test_other_texts_are_on_one_line(text: str) -> None:
-    made = yaml.dump({"key": text, "again": [text]})
-    assert len(made.splitlines()) == 3
-    assert load(made) == {"key": text, "again": [text]}
+    result = yaml.dump({"key": text, "again": [text]})
+    assert len(result.splitlines()) == 3
+    assert load(result) == {"key": text, "again": [text]}

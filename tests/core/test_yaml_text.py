@@ -35,10 +35,10 @@ block: |
 
 def changed(**values: Any) -> list[str]:
     """The lines that are different; a minus before those that are gone."""
-    wanted = {**yaml.load(TEXT), **values}
-    made = edited(TEXT, wanted)
-    assert yaml.load(made) == wanted
-    before, after = TEXT.splitlines(), made.splitlines()
+    expected = {**yaml.load(TEXT), **values}
+    result = edited(TEXT, expected)
+    assert yaml.load(result) == expected
+    before, after = TEXT.splitlines(), result.splitlines()
     assert [line for line in after if line in before] == [line for line in before if line in after]
     return [f"-{line}" for line in before if line not in after] + [line for line in after if line not in before]
 
@@ -67,12 +67,12 @@ def test_only_lines_of_what_is_different_are(values: dict[str, Any], lines: list
 
 
 def test_a_list_that_becomes_empty_keeps_the_comments_around_it() -> None:
-    made = edited(TEXT, {**yaml.load(TEXT), "lists": []})
-    assert made.startswith("# mine\nlists: []   # two of them\n# first\n\n  # second\n\n# others\n")
+    result = edited(TEXT, {**yaml.load(TEXT), "lists": []})
+    assert result.startswith("# mine\nlists: []   # two of them\n# first\n\n  # second\n\n# others\n")
 
 
 @pytest.mark.parametrize(
-    ("text", "made"),
+    ("text", "result"),
     [
         ("", "a: 1\n"),
         ("# nothing yet\n\n---\n", "# nothing yet\na: 1\n"),
@@ -81,16 +81,16 @@ def test_a_list_that_becomes_empty_keeps_the_comments_around_it() -> None:
         ("a: 1\nb: 2", "a: 1\n"),
     ],
 )
-def test_what_has_no_lines_of_its_own_is_written_anew(text: str, made: str) -> None:
-    assert edited(text, {"a": 1}) == made
+def test_what_has_no_lines_of_its_own_is_written_anew(text: str, result: str) -> None:
+    assert edited(text, {"a": 1}) == result
 
 
 @pytest.mark.parametrize(
     "text", ["a: 0\na: 2\nb: 3", "b: 3\na: &x [1]\n", "? a\n: 0\nb: 3\n", "b: 3\n...\n", "\ufeffb: 3\n", "b:\u2028 3\n"]
 )
 def test_whatever_the_form_the_meaning_is_what_was_wanted(text: str) -> None:
-    wanted = {**yaml.load(text), "a": [{"x": "1"}], "c": {}}
-    assert yaml.load(edited(text, wanted)) == wanted
+    expected = {**yaml.load(text), "a": [{"x": "1"}], "c": {}}
+    assert yaml.load(edited(text, expected)) == expected
 
 
 @pytest.mark.parametrize("seed", range(100))
@@ -100,12 +100,12 @@ def test_random_lists_keep_their_comments(seed: int) -> None:
     forms = ("- name: {}  # of {}\n  v: {{a: 1}}\n", "- {{name: {}}}\n", "-\n  v:\n  - x\n  name: {}  # of {}\n")
     rows = [f"# above {name}\n{dice.choice(forms).format(name, name)}" for name in names]
     text = f"rows:\n{''.join(rows)}\n# the end\nz: 1\n"
-    wanted = yaml.load(text)
-    wanted["rows"] = [row for row in wanted["rows"] if dice.random() < 0.7]
-    wanted["rows"] += [{"name": f"new{number}"} for number in range(dice.randint(0, 2))]
-    made = edited(text, wanted)
-    assert yaml.load(made) == wanted
-    assert [line for line in made.splitlines() if line.startswith("#")] == [
+    expected = yaml.load(text)
+    expected["rows"] = [row for row in expected["rows"] if dice.random() < 0.7]
+    expected["rows"] += [{"name": f"new{number}"} for number in range(dice.randint(0, 2))]
+    result = edited(text, expected)
+    assert yaml.load(result) == expected
+    assert [line for line in result.splitlines() if line.startswith("#")] == [
         *(f"# above {name}" for name in names),
         "# the end",
     ]

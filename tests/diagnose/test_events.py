@@ -20,7 +20,7 @@ _PAUSE = "docker.io/rancher/mirrored-pause:3.6"
 
 
 @pytest.mark.parametrize(
-    ("reason", "message", "cause", "transient", "says"),
+    ("reason", "message", "cause", "transient", "output"),
     [
         ("FailedCreate", _QUOTA, "quota-exceeded", True, "pod web/app-1 cannot create its pods: the quota openframe"),
         (
@@ -88,12 +88,12 @@ _PAUSE = "docker.io/rancher/mirrored-pause:3.6"
         ("BackOff", "Back-off restarting failed container app", "crash", True, "Back-off"),
     ],
 )
-def test_what_an_event_says(reason: str, message: str, cause: str, transient: bool, says: str) -> None:
+def test_what_an_event_says(reason: str, message: str, cause: str, transient: bool, output: str) -> None:
     found = diagnose_events([event(reason, message)])
     assert found is not None
     assert (found.cause, found.transient) == (cause, transient), found
     assert found.what.startswith("pod web/app-1")
-    assert says in f"{found.what} {found.why}", found
+    assert output in f"{found.what} {found.why}", found
     assert found.fix
 
 
@@ -121,7 +121,7 @@ def test_only_what_belongs_to_the_names_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "says"),
+    ("events", "output"),
     [
         pytest.param(
             [event("Unhealthy", "probe failed", at="10:09:00"), event("FailedCreate", _QUOTA, at="10:00:00")],
@@ -143,10 +143,10 @@ def test_only_what_belongs_to_the_names_counts() -> None:
         ),
     ],
 )
-def test_of_several_events(events: list[dict[str, Any]], says: str) -> None:
+def test_of_several_events(events: list[dict[str, Any]], output: str) -> None:
     found = diagnose_events(events)
     assert found is not None
-    assert says in found.what
+    assert output in found.what
 
 
 def test_events_of_the_newer_api() -> None:

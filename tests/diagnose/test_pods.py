@@ -23,7 +23,7 @@ _QUOTA = (
 
 
 def found(status: dict[str, Any], nodes: tuple[dict[str, Any], ...] = ()) -> Diagnosis:
-    """Of a pod that is kept by something."""
+    """Of a pod that cannot become ready."""
     diagnosis = diagnose_pod(status, nodes)
     assert diagnosis is not None
     assert diagnosis.fix

@@ -1,4 +1,4 @@
-"""The catalogue, by its own examples, and what is made of a text."""
+"""The catalogue, by its own examples, and the diagnosis of a text."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def test_an_example_finds_its_own_cause_and_no_earlier_one_takes_it(
         found = node_death("k3d-dev-agent-0", code, False, example["text"]).diagnosis
     else:
         found = explained(program, example["text"], code=code).diagnosis
-    said = f"{found.what}\n{found.why}\n{found.fix}"
-    assert (found.cause, found.transient) == (rule.id, rule.transient), said
+    output = f"{found.what}\n{found.why}\n{found.fix}"
+    assert (found.cause, found.transient) == (rule.id, rule.transient), output
     for part in example.get("says", ()):
-        assert part in said
-    assert "…" not in said.replace("(local-path, …)", "").replace("kubectl get …", "").replace(".apiserver, …", ""), (
-        said
+        assert part in output
+    assert "…" not in output.replace("(local-path, …)", "").replace("kubectl get …", "").replace(".apiserver, …", ""), (
+        output
     )
-    assert re.search(r"\{[a-z]+\}", said) is None, said
+    assert re.search(r"\{[a-z]+\}", output) is None, output
 
 
 def test_every_cause_has_an_example() -> None:

@@ -143,7 +143,7 @@ def test_needs_that_are_never_met_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "total", "got"),
+    ("options", "total", "got"),
     [
         ({"a": 1.0, "b": 1.0}, 4.0, {"a": 1.0, "b": 1.0}),
         ({"a": 1.0, "b": 9.0}, 4.0, {"a": 1.0, "b": 3.0}),
@@ -151,8 +151,8 @@ def test_needs_that_are_never_met_are_told() -> None:
         ({}, 4.0, {}),
     ],
 )
-def test_what_one_leaves_goes_to_the_others(wishes: dict[str, float], total: float, got: dict[str, float]) -> None:
-    assert shared(wishes, total) == got
+def test_what_one_leaves_goes_to_the_others(options: dict[str, float], total: float, got: dict[str, float]) -> None:
+    assert shared(options, total) == got
 
 
 @pytest.mark.parametrize(("values", "middle"), [([], 0.0), ([3], 3), ([3, 1, 2], 2), ([4, 1, 2, 3], 2.5)])

@@ -70,8 +70,8 @@ def test_needs_that_others_imply_are_left_out() -> None:
 
 def test_needs_of_other_plans_are_met_already() -> None:
     guard = replace(step("w"), until=("c", "x"))
-    made = fitted([step("a", "gone"), step("b", "a", "a", "b", "gone"), step("c", "a", "b"), guard])
-    assert {each.name: (each.needs, each.until) for each in made} == {
+    created = fitted([step("a", "gone"), step("b", "a", "a", "b", "gone"), step("c", "a", "b"), guard])
+    assert {each.name: (each.needs, each.until) for each in created} == {
         "a": ((), ()),
         "b": (("a",), ()),
         "c": (("b",), ()),  # a follows from b
@@ -133,11 +133,11 @@ def test_a_guard_always_has_a_place() -> None:
 @pytest.mark.parametrize(("kinds", "most"), [({"helm": 1}, 1), ({}, 3), ({"other": 1}, 3)])
 def test_a_kind_has_its_bound_or_that_of_all_work(kinds: dict[str, int], most: int) -> None:
     places = Places(Bounds(work=3, waits=9, kinds=kinds))
-    taken = 0
+    occupied = 0
     while places.fit(HELM):
         places.take(HELM)
-        taken += 1
-    assert taken == most
+        occupied += 1
+    assert occupied == most
     assert places.fit(WORK)
     places.give_back(HELM, None)
     assert places.fit(HELM)
@@ -189,12 +189,12 @@ def test_what_was_taken_back_does_not_come_and_may_wait_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "wanted"),
+    ("step", "expected"),
     [
         (a_step("a"), (None, "work")),
         (a_step("a", wait=True, kind="download"), ("download", "waits")),
         (a_step("a", until=("b",)), (None, "guard")),
     ],
 )
-def test_steps_queue_for_the_places_that_they_need(step: Step, wanted: tuple[str | None, str]) -> None:
-    assert claim(step) == wanted
+def test_steps_queue_for_the_places_that_they_need(step: Step, expected: tuple[str | None, str]) -> None:
+    assert claim(step) == expected

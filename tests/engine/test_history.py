@@ -1,4 +1,4 @@
-"""Durations of earlier runs: kept by engine and step, and never a reason to fail."""
+"""Durations of earlier runs: stored by engine and step, and never a reason to fail."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def masked(text: str) -> str:
     return text.replace("hunter2", "***")
 
 
-def made(steps: list[Step], results: list[Result], **more: Any) -> dict[str, Any]:
+def created(steps: list[Step], results: list[Result], **more: Any) -> dict[str, Any]:
     return a_run(steps, results, **more).as_json(masked)
 
 
@@ -92,7 +92,7 @@ def test_a_run_of_every_state_makes_a_valid_record() -> None:
     steps = [step("a"), step("s", skip="is there"), step("f", "a", "s", action=fails), step("n", "f")]
     steps.append(step("g", until=("a",), action=lambda c: c.wait(30)))
     results = Run(steps=steps, bounds=Bounds(work=2)).execute()
-    document = made(steps, results)
+    document = created(steps, results)
     assert problems(json.loads(json.dumps(document)), SCHEMA) == []
     assert document["outcome"] == "failed"
     assert [s["state"] for s in document["steps"]] == ["ran", "skipped", "failed", "aborted", "ran"]
@@ -122,14 +122,14 @@ def test_a_run_of_every_state_makes_a_valid_record() -> None:
 )
 def test_what_a_step_does_is_read_as_it_was_written(work: Work) -> None:
     steps = [step("a", work=work)]
-    document = json.loads(json.dumps(made(steps, Run(steps=steps, bounds=Bounds(work=1)).execute())))
+    document = json.loads(json.dumps(created(steps, Run(steps=steps, bounds=Bounds(work=1)).execute())))
     assert problems(document, SCHEMA) == []
     assert from_json(document["steps"][0]["work"]) == work
 
 
 def test_an_action_tells_how_much_its_work_was() -> None:
     steps = [step("a", action=lambda _c: Report(work=FetchImages(images=2, bytes=9)), work=FetchImages(images=2))]
-    document = made(steps, Run(steps=steps, bounds=Bounds(work=1)).execute())
+    document = created(steps, Run(steps=steps, bounds=Bounds(work=1)).execute())
     assert from_json(document["steps"][0]["work"]) == FetchImages(images=2, bytes=9)
 
 
@@ -146,13 +146,13 @@ def test_work_that_cannot_be_read_is_none(value: object) -> None:
     "change", [{"outcome": "fine"}, {"wall_s": "1"}, {"steps": [{}]}, {"more": 1}, {"schema": 2}, {"started": "today"}]
 )
 def test_the_schema_refuses_what_is_no_record(change: dict[str, Any]) -> None:
-    assert problems(made([], []) | change, SCHEMA) != []
+    assert problems(created([], []) | change, SCHEMA) != []
 
 
 def test_floor_and_critical_path_leave_guards_out() -> None:
     steps = [step("g", until=("b",)), step("a"), step("b", "a"), step("c", "a")]
     results = [ran("g", 0, 9), ran("a", 0, 1.00049), ran("b", 3, 5, "a"), ran("c", 1, 4.5, "a")]
-    document = made(steps, results)
+    document = created(steps, results)
     assert document["floor_s"] == 4.5
     assert document["critical_path"] == ["a", "b"]
     assert document["steps"][1]["end_s"] == 1.0
@@ -181,12 +181,12 @@ def test_queueing_is_counted_by_bound() -> None:
 
 def test_the_start_is_told_in_utc() -> None:
     local = datetime(2026, 11, 24, 13, 0, tzinfo=timezone(timedelta(hours=1)))
-    assert made([], [], started=local)["started"] == "2026-11-24T12:00:00.000Z"
+    assert created([], [], started=local)["started"] == "2026-11-24T12:00:00.000Z"
 
 
 def test_secrets_are_masked_at_every_depth() -> None:
     steps = [step("hunter2")]
-    text = json.dumps(made(steps, [ran("hunter2", 0, 1, why="x hunter2 y")], system={"os": "hunter2"}))
+    text = json.dumps(created(steps, [ran("hunter2", 0, 1, why="x hunter2 y")], system={"os": "hunter2"}))
     assert "hunter2" not in text
 
 
@@ -260,11 +260,11 @@ def test_the_time_that_a_thread_needs_to_start_is_no_queueing() -> None:
 
 
 def test_the_guard_is_told_from_the_steps_that_it_watched() -> None:
-    made = run()
-    assert made.guards == {"cluster: watch the nodes"}
-    assert "cluster: watch the nodes" not in [row.name for row in made.acted]
-    assert [row.name for row in made.path] == list(made.critical_path) == PATH
-    assert made.busy_s == pytest.approx(8.7 + 3.7 + 0.2 + 1.0 + 0.8 + 4.2)
+    created = run()
+    assert created.guards == {"cluster: watch the nodes"}
+    assert "cluster: watch the nodes" not in [row.name for row in created.acted]
+    assert [row.name for row in created.path] == list(created.critical_path) == PATH
+    assert created.busy_s == pytest.approx(8.7 + 3.7 + 0.2 + 1.0 + 0.8 + 4.2)
 
 
 @pytest.mark.parametrize(
@@ -284,11 +284,11 @@ def test_a_step_that_others_need_is_no_guard() -> None:
 
 
 def test_what_failed_and_what_never_began() -> None:
-    made = failed()
-    assert [row.name for row in made.failed] == ["helm: one"]
-    assert [row.name for row in made.unstarted] == ["helm: three"]
-    assert [row.name for row in made.acted] == ["cluster: create", "helm: one", "helm: two"]
-    assert not made.mostly_ran
+    created = failed()
+    assert [row.name for row in created.failed] == ["helm: one"]
+    assert [row.name for row in created.unstarted] == ["helm: three"]
+    assert [row.name for row in created.acted] == ["cluster: create", "helm: one", "helm: two"]
+    assert not created.mostly_ran
 
 
 @pytest.mark.parametrize(
@@ -305,12 +305,12 @@ def test_a_launch_is_what_did_most_of_its_plan(steps: list[dict[str, Any]], most
 
 
 def test_texts_are_one_line_without_control_characters() -> None:
-    made = run([recorded_step(HOSTILE, why="a\nb\x1b[2J\u202e")], system={"os": "x\x00y"}, task="up\x07")
-    assert "\x1b" not in made.results[0].name
-    assert "\u202e" not in made.results[0].name
-    assert made.results[0].why == "a b "
-    assert made.machine == {"os": "x y"}
-    assert made.task == "up "
+    created = run([recorded_step(HOSTILE, why="a\nb\x1b[2J\u202e")], system={"os": "x\x00y"}, task="up\x07")
+    assert "\x1b" not in created.results[0].name
+    assert "\u202e" not in created.results[0].name
+    assert created.results[0].why == "a b "
+    assert created.machine == {"os": "x y"}
+    assert created.task == "up "
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 from tasks.facts.engine import Here
 
 HERE = Here(system="linux", kernel="6.18.44-fc-v657", name="vm", user=1000)
-"""The machine that LINUX was asked on."""
+"""The machine on which LINUX was recorded."""
 
 LINUX: dict[str, Any] = {
     "ID": "L46G:XL7J:XE6S:PDVK:WBJR:7VWH:4LAK:BSSY:QIAN:5IUW:JNCT:NOZF",
@@ -52,7 +52,7 @@ DOWN: dict[str, Any] = {
     "SecurityOptions": None,
     "ClientInfo": {"Version": "28.2.2", "Context": "default"},
 }
-"""docker 28.2.2 without an engine: the same shape, nothing in it; the reason stands on stderr."""
+"""docker 28.2.2 without an engine: the same fields, all empty; the reason is on stderr."""
 DESKTOP: dict[str, Any] = {
     **LINUX,
     "CgroupVersion": "2",

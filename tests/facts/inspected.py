@@ -9,7 +9,7 @@ from tasks.facts.cluster import MARKER
 from tests.programs import Answer, FakePrograms
 
 PORTS_20: dict[str, Any] = {"6443": [{"HostIp": "127.0.0.1", "HostPort": "6550"}]}
-"""Docker 20.10.24 gives the ports back as k3d 5.9 asks for them: without a protocol."""
+"""Docker 20.10.24 returns the ports as k3d 5.9 requests them: without a protocol."""
 PORTS_28: dict[str, Any] = {"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "6550"}]}
 NO_FILE_20 = "Error response from daemon: Could not find the file /openframe-complete in container 350d0a6f737f\n"
 NO_FILE_OLD_CLIENT = "Error: No such container:path: 350d0a6f737f:/openframe-complete\n"
@@ -62,8 +62,8 @@ def container(
 
 
 def registry(name: str = "k3d-openframe-registry", port: str = "5050", **more: Any) -> dict[str, Any]:
-    """A registry of ours. `more`: `state`, `labels`, `networks`, `ports`, `env`, or `ours`."""
-    made = container("", "registry", cluster="", state=more.get("state", "running"), ours=False)
+    """A registry of this project. `more`: `state`, `labels`, `networks`, `ports`, `env`, or `ours`."""
+    result = container("", "registry", cluster="", state=more.get("state", "running"), ours=False)
     labels = {
         "app": "k3d",
         "k3d.cluster": "",
@@ -77,11 +77,11 @@ def registry(name: str = "k3d-openframe-registry", port: str = "5050", **more: A
         labels["openframe.cache"] = "push"
     bound = {"5000/tcp": [{"HostIp": "127.0.0.1", "HostPort": port}]}
     return {
-        **made,
+        **result,
         "Id": f"9f76b2a69da9cfa21b113260e5fa28393f11450fd44f1e97d85bd3d0-{name}",
         "Name": f"/{name}",
         "Config": {"Labels": {**labels, **more.get("labels", {})}, "Env": more.get("env", [])},
-        "HostConfig": {**made["HostConfig"], "PortBindings": more.get("ports", bound)},
+        "HostConfig": {**result["HostConfig"], "PortBindings": more.get("ports", bound)},
         "NetworkSettings": {"Networks": {key: {"IPAddress": ""} for key in more.get("networks", ("bridge",))}},
     }
 

@@ -1,4 +1,4 @@
-"""Tags of builds: known before anything is built, and new when what an image is made from is."""
+"""Tags of builds: known before anything is built, and new when the inputs of an image change."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_files_that_change_while_they_are_built_leave_the_tag_of_before(tmp_path
 
 
 def test_a_base_is_asked_of_the_cache_where_the_engine_has_it_not(tmp_path: Path, context: Path) -> None:
-    """BuildKit keeps base images to itself, and tells their digests."""
+    """BuildKit does not store base images in the engine, but reports their digests."""
     name = cache_container(given.settings().registries.caches[0])
     cache = Registry(name=name, id="2", upstream="docker.io", port=5051, networks=())
     registries, plain = Registries(), facts(tmp_path)
@@ -176,10 +176,10 @@ def test_where_an_image_is(tmp_path: Path, context: Path) -> None:
 
 
 def test_another_registry_is_asked_by_docker_and_its_login(tmp_path: Path, context: Path) -> None:
-    made = facts(tmp_path)
-    (found,) = located(made, states(tmp_path, {"image": "ghcr.io/me/api"}))
-    assert isinstance(made.programs, FakePrograms)
-    assert f"docker manifest inspect {found.image}" in made.programs.lines
+    result = facts(tmp_path)
+    (found,) = located(result, states(tmp_path, {"image": "ghcr.io/me/api"}))
+    assert isinstance(result.programs, FakePrograms)
+    assert f"docker manifest inspect {found.image}" in result.programs.lines
     assert found.repository == "ghcr.io/me/api"
 
 
@@ -196,7 +196,7 @@ def test_a_dockerignore_of_the_dockerfile_is_buildkits_alone(tmp_path: Path, con
 
 
 @pytest.mark.parametrize(
-    ("engine", "wish", "builder"),
+    ("engine", "desired", "builder"),
     [
         ({}, "", Builder.BUILDX),
         ({}, "0", Builder.CLASSIC),
@@ -204,12 +204,12 @@ def test_a_dockerignore_of_the_dockerfile_is_buildkits_alone(tmp_path: Path, con
         ({"buildx": False, "client": ""}, "1", Builder.BUILDKIT),
     ],
 )
-def test_what_docker_builds_with(engine: dict[str, Any], wish: str, builder: Builder) -> None:
-    assert builder_of(host(**engine), wish) is builder
+def test_what_docker_builds_with(engine: dict[str, Any], desired: str, builder: Builder) -> None:
+    assert builder_of(host(**engine), desired) is builder
 
 
 @pytest.mark.parametrize(
-    ("build", "more", "told"),
+    ("build", "more", "reported"),
     [
         ({"context": "nowhere"}, {}, "nowhere is not a folder"),
         ({"dockerfile": "Other"}, {}, "Other: No such file"),
@@ -219,11 +219,11 @@ def test_what_docker_builds_with(engine: dict[str, Any], wish: str, builder: Bui
     ],
 )
 def test_what_cannot_be_built_is_refused(
-    tmp_path: Path, context: Path, build: dict[str, Any], more: dict[str, Any], told: str
+    tmp_path: Path, context: Path, build: dict[str, Any], more: dict[str, Any], reported: str
 ) -> None:
     with pytest.raises(BadInput) as caught:
         states(tmp_path, build, **more)
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 @pytest.mark.parametrize("look", ["is_symlink", "is_dir"])

@@ -174,18 +174,18 @@ def test_one_that_went_away_meanwhile() -> None:
     assert cluster_state(fake, "openframe-dev").presence is Presence.ABSENT
 
 
-@pytest.mark.parametrize(("known", "asked"), [(None, 1), (SERVER["Id"], 0), ("another", 1)])
-def test_a_marker_that_was_seen_before_is_not_asked_for(known: str | None, asked: int) -> None:
+@pytest.mark.parametrize(("known", "copies"), [(None, 1), (SERVER["Id"], 0), ("another", 1)])
+def test_a_marker_that_was_seen_before_is_not_asked_for(known: str | None, copies: int) -> None:
     fake = docker(SERVER)
     assert cluster_state(fake, "openframe-dev", known).presence is Presence.RUNNING
-    assert len(fake.told("docker cp")) == asked
+    assert len(fake.calls_of("docker cp")) == copies
 
 
 @pytest.mark.parametrize("containers", [[FOREIGN_SERVER], [AGENT], [BALANCER]])
 def test_there_is_no_marker_to_ask_for(containers: list[dict[str, Any]]) -> None:
     fake = docker(*containers)
     cluster_state(fake, "openframe-dev")
-    assert fake.told("docker cp") == []
+    assert fake.calls_of("docker cp") == []
 
 
 @pytest.mark.parametrize("text", [NO_FILE_20, NO_FILE_OLD_CLIENT])
@@ -215,7 +215,7 @@ OTHERS = container("server-0", "server", labels={"openframe.owner": ALICE.label}
 
 
 @pytest.mark.parametrize(
-    ("labels", "kept", "owner", "presence"),
+    ("labels", "remaining", "owner", "presence"),
     [
         ({"openframe.owner": BOB.label}, False, "", Presence.RUNNING),
         ({"openframe.owner": ALICE.label}, True, "alice@laptop", Presence.FOREIGN),
@@ -224,12 +224,12 @@ OTHERS = container("server-0", "server", labels={"openframe.owner": ALICE.label}
     ],
 )
 @pytest.mark.parametrize("complete", [True, False])
-def test_whose_it_is(labels: dict[str, str], kept: bool, owner: str, presence: Presence, complete: bool) -> None:
+def test_whose_it_is(labels: dict[str, str], remaining: bool, owner: str, presence: Presence, complete: bool) -> None:
     found = read(
         "openframe-dev",
         [container("server-0", "server", labels=labels)],
         complete=complete,
-        claim=Claim(owner=BOB, known=kept),
+        claim=Claim(owner=BOB, known=remaining),
     )
     expected = Presence.INCOMPLETE if presence is Presence.RUNNING and not complete else presence
     assert (found.presence, found.owner) == (expected, owner)
@@ -246,9 +246,9 @@ def test_what_k3d_makes_first_is_nobody_elses() -> None:
 
 
 def test_anothers_is_refused_with_the_owners_name() -> None:
-    stands = read("openframe-dev", [OTHERS], complete=True, claim=Claim(owner=BOB))
+    exists = read("openframe-dev", [OTHERS], complete=True, claim=Claim(owner=BOB))
     with pytest.raises(BadInput, match="'openframe-dev' belongs to alice@laptop") as caught:
-        refuse_foreign(stands)
+        refuse_foreign(exists)
     assert "CLUSTER_NAME" in caught.value.fix
     with pytest.raises(BadInput, match="belongs to an unknown owner"):
         refuse_foreign(read("openframe-dev", [SERVER], complete=True, claim=Claim(owner=BOB, known=False)))
@@ -268,10 +268,10 @@ main.main()
 
 
 def looping(seconds: float, restarts: int, name: str = "registry") -> dict[str, Any]:
-    """As the engine tells of one between two ends: it runs, for so long."""
-    made = registry() if name == "registry" else container(name, name.split("-", maxsplit=1)[0])
+    """As the engine reports one between two restarts: running, since when."""
+    result = registry() if name == "registry" else container(name, name.split("-", maxsplit=1)[0])
     started = (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.%f") + "123Z"
-    return {**made, "RestartCount": restarts, "State": {**made["State"], "StartedAt": started}}
+    return {**result, "RestartCount": restarts, "State": {**result["State"], "StartedAt": started}}
 
 
 @pytest.mark.parametrize(
@@ -306,9 +306,9 @@ def test_between_two_ends_it_runs_for_a_moment(seconds: float, restarts: int, ex
 
 
 def test_a_start_that_cannot_be_read_is_long_ago() -> None:
-    made = looping(0.1, 5)
-    made["State"]["StartedAt"] = "?"
-    assert container_state(made, NOW.timestamp()) is ContainerState.RUNNING
+    result = looping(0.1, 5)
+    result["State"]["StartedAt"] = "?"
+    assert container_state(result, NOW.timestamp()) is ContainerState.RUNNING
 
 
 @pytest.mark.parametrize(
@@ -336,9 +336,9 @@ def test_registries_and_nodes_are_read_alike(monkeypatch: pytest.MonkeyPatch) ->
     assert (found.running, found.condition) == (False, "keeps ending: panic: unexpected end of JSON input")
     programs = docker(looping(1.0, 4, "server-0"), container("agent-0", "agent"))
     programs.answers["docker logs"] = Answer(err=PANIC)
-    stands = cluster_state(programs, "openframe-dev")
-    assert stands.presence is Presence.STOPPED
-    assert [each.condition for each in stands.nodes] == [
+    exists = cluster_state(programs, "openframe-dev")
+    assert exists.presence is Presence.STOPPED
+    assert [each.condition for each in exists.nodes] == [
         "k3d-openframe-dev-agent-0",
         "k3d-openframe-dev-server-0 (keeps ending: panic: unexpected end of JSON input)",
     ]
@@ -346,6 +346,6 @@ def test_registries_and_nodes_are_read_alike(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_paused_node_does_not_run() -> None:
     programs = docker(container("server-0", "server", state="paused"))
-    stands = cluster_state(programs, "openframe-dev")
-    assert stands.presence is Presence.STOPPED
-    assert stands.nodes[0].condition == "k3d-openframe-dev-server-0 (is paused)"
+    exists = cluster_state(programs, "openframe-dev")
+    assert exists.presence is Presence.STOPPED
+    assert exists.nodes[0].condition == "k3d-openframe-dev-server-0 (is paused)"

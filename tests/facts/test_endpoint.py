@@ -1,4 +1,4 @@
-"""The engine that docker would use, and what it shares with a process in a container; a host is asked nothing."""
+"""The engine that docker would use, and what it shares with a process in a container; on a host nothing is queried."""
 
 from __future__ import annotations
 
@@ -162,9 +162,9 @@ def test_one_that_listens_in_another_pid_namespace_is(point: Endpoint, monkeypat
 
 def test_without_a_sign_nothing_is_asked(tmp_path: Path, point: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "contained", lambda _environ: False)
-    asked = programs(tmp_path)
-    assert enclosure(asked, point, rootless=False) == Enclosure()
-    assert asked.lines == []
+    fake = programs(tmp_path)
+    assert enclosure(fake, point, rootless=False) == Enclosure()
+    assert fake.lines == []
 
 
 @pytest.mark.parametrize(
@@ -184,9 +184,9 @@ def test_what_an_engine_outside_shares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, create: Answer, network: str, expected: Enclosure
 ) -> None:
     monkeypatch.setattr("tasks.facts.engine.outside", lambda *_: True)
-    asked = programs(tmp_path, create, network)
-    assert enclosure(asked, Endpoint(), rootless=False) == expected
-    probe = next(line for line in asked.lines if line.startswith("docker create"))
+    fake = programs(tmp_path, create, network)
+    assert enclosure(fake, Endpoint(), rootless=False) == expected
+    probe = next(line for line in fake.lines if line.startswith("docker create"))
     source = probe.split('"source=')[1].split('"')[0]
     assert source.startswith(f"{tmp_path}/state/openframe/.seen.openframe-{os.getpid()}-")
     assert list((tmp_path / "state" / "openframe").iterdir()) == []
@@ -202,10 +202,10 @@ def test_a_rootless_engine_has_a_network_of_its_own(
 
 def test_an_engine_that_does_not_answer_is_told_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.facts.engine.outside", lambda *_: True)
-    asked = programs(tmp_path)
+    fake = programs(tmp_path)
 
     def silent(*_: object, **__: object) -> None:
         raise LaunchError("docker took 20 s")
 
-    monkeypatch.setattr(type(asked), "run", silent)
-    assert enclosure(asked, Endpoint(), rootless=False) == Enclosure()
+    monkeypatch.setattr(type(fake), "run", silent)
+    assert enclosure(fake, Endpoint(), rootless=False) == Enclosure()

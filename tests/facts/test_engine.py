@@ -36,13 +36,13 @@ from tests.programs import Answer, FakePrograms
 GIB = 1024**3
 
 
-def asked(info: Mapping[str, Any] | str = "", err: str = "", code: int = 0, **env: str) -> FakePrograms:
+def engine_programs(info: Mapping[str, Any] | str = "", err: str = "", code: int = 0, **env: str) -> FakePrograms:
     out = info if isinstance(info, str) else json.dumps(info)
     return FakePrograms(env={"HOME": "/nowhere", **env}, answers={"docker info": Answer(out=out, err=err, code=code)})
 
 
 def test_one_question_tells_everything() -> None:
-    programs = asked(LINUX)
+    programs = engine_programs(LINUX)
     found = engine(programs)
     assert programs.lines == ["docker info --format {{json .}}"]
     assert (found.ncpu, found.memory_bytes, found.arch) == (2, 25276510208, "x86_64")
@@ -59,8 +59,8 @@ def test_one_question_tells_everything() -> None:
 def test_an_engine_on_this_machine_is_bounded_by_the_group_of_its_containers(monkeypatch: pytest.MonkeyPatch) -> None:
     groups: list[Mapping[str, str]] = []
 
-    def limits(asked: Mapping[str, str]) -> Limits:
-        groups.append(asked)
+    def limits(queried: Mapping[str, str]) -> Limits:
+        groups.append(queried)
         return Limits(cpus=1.5, memory_bytes=4 * GIB)
 
     monkeypatch.setattr(module, "limits", limits)
@@ -133,22 +133,28 @@ LOST = 'Failed to initialize: unable to resolve docker endpoint: context "nope":
 @pytest.mark.parametrize(
     ("programs", "what", "fix"),
     [
-        (asked(DOWN, DAEMON, 1), "does not run", "systemctl start docker"),
-        (asked(DOWN, API, 1), "does not run", "systemctl start docker"),
-        (asked({**DOWN, "ServerErrors": [DAEMON]}), "does not run", "systemctl start docker"),
-        (asked(DOWN, DENIED, 1), "may not use", "usermod -aG docker"),
-        (asked({**DOWN, "ServerErrors": [DENIED]}), "may not use", "usermod -aG docker"),
-        (asked("", LOST, 1, DOCKER_CONTEXT="nope"), "cannot be used", "`unset DOCKER_CONTEXT` switches back"),
-        (asked("", "page not found", 1, DOCKER_API_VERSION="x"), "cannot be used", "`unset DOCKER_API_VERSION`"),
-        (asked(DOWN, TOO_OLD, 1), "cannot be used", "update the older one"),
-        (asked(DOWN, DAEMON, 1, DOCKER_HOST="/x.sock"), "does not run", "DOCKER_HOST=unix:///x.sock"),
-        (asked("", "exec format error", 126), "cannot be used", "docker info"),
-        (asked(DOWN, "client version 1.24 is too old", 1), "cannot be used", "docker info"),
-        (asked({**LINUX, "OSType": "windows"}), "Windows containers", "Linux containers"),
-        (asked(PODMAN_SOCKET), "is Podman", "install Docker Engine"),
-        (asked(PODMAN_PROGRAM, "Emulate Docker CLI using podman."), "is Podman", "podman-docker"),
+        (engine_programs(DOWN, DAEMON, 1), "does not run", "systemctl start docker"),
+        (engine_programs(DOWN, API, 1), "does not run", "systemctl start docker"),
+        (engine_programs({**DOWN, "ServerErrors": [DAEMON]}), "does not run", "systemctl start docker"),
+        (engine_programs(DOWN, DENIED, 1), "may not use", "usermod -aG docker"),
+        (engine_programs({**DOWN, "ServerErrors": [DENIED]}), "may not use", "usermod -aG docker"),
+        (engine_programs("", LOST, 1, DOCKER_CONTEXT="nope"), "cannot be used", "`unset DOCKER_CONTEXT` switches back"),
         (
-            asked(DOWN, "Cannot connect to the Docker daemon at …", 1, DOCKER_HOST="unix:///run/podman/podman.sock"),
+            engine_programs("", "page not found", 1, DOCKER_API_VERSION="x"),
+            "cannot be used",
+            "`unset DOCKER_API_VERSION`",
+        ),
+        (engine_programs(DOWN, TOO_OLD, 1), "cannot be used", "update the older one"),
+        (engine_programs(DOWN, DAEMON, 1, DOCKER_HOST="/x.sock"), "does not run", "DOCKER_HOST=unix:///x.sock"),
+        (engine_programs("", "exec format error", 126), "cannot be used", "docker info"),
+        (engine_programs(DOWN, "client version 1.24 is too old", 1), "cannot be used", "docker info"),
+        (engine_programs({**LINUX, "OSType": "windows"}), "Windows containers", "Linux containers"),
+        (engine_programs(PODMAN_SOCKET), "is Podman", "install Docker Engine"),
+        (engine_programs(PODMAN_PROGRAM, "Emulate Docker CLI using podman."), "is Podman", "podman-docker"),
+        (
+            engine_programs(
+                DOWN, "Cannot connect to the Docker daemon at …", 1, DOCKER_HOST="unix:///run/podman/podman.sock"
+            ),
             "is Podman",
             "unset DOCKER_HOST",
         ),
@@ -164,7 +170,7 @@ def test_no_engine_is_told_with_what_to_do(
     assert "`make rehearse`" in caught.value.fix, "each offers the way without an engine"
     assert caught.value.why
     assert caught.value.status == 6
-    assert len(programs.asked) == 1
+    assert len(programs.commands) == 1
     screen = [str(line) for line in refusal(caught.value, width=80)]
     assert len(screen) <= 20
 
@@ -187,10 +193,10 @@ def test_a_docker_that_cannot_be_started() -> None:
 
 @pytest.mark.parametrize("host", ["ssh://me@box", "tcp://docker:2375"])
 def test_a_remote_engine_is_refused_without_asking_it(host: str) -> None:
-    programs = asked(LINUX, DOCKER_HOST=host)
+    programs = engine_programs(LINUX, DOCKER_HOST=host)
     with pytest.raises(NoEngine, match="another machine") as caught:
         engine(programs)
-    assert programs.asked == []
+    assert programs.commands == []
     assert "unset DOCKER_HOST" in caught.value.fix
     assert "--engine existing" in caught.value.fix
 
@@ -206,13 +212,13 @@ def test_the_way_back_from_a_remote_engine_undoes_what_led_there(source: str, ba
 
 
 def test_an_engine_at_loopback_is_this_machines() -> None:
-    assert engine(asked(LINUX, DOCKER_HOST="tcp://127.0.0.1:2375")).host == "tcp://127.0.0.1:2375"
+    assert engine(engine_programs(LINUX, DOCKER_HOST="tcp://127.0.0.1:2375")).host == "tcp://127.0.0.1:2375"
 
 
 def test_a_real_engine_that_mentions_podman_is_no_podman() -> None:
-    assert engine(asked(LINUX, 'WARNING: Plugin "docker-podman" is not valid')).version == "20.10.24+dfsg1"
+    assert engine(engine_programs(LINUX, 'WARNING: Plugin "docker-podman" is not valid')).version == "20.10.24+dfsg1"
     home = "unix:///home/podman/.docker/run/docker.sock"
-    assert engine(asked(LINUX, DOCKER_HOST=home)).host == home
+    assert engine(engine_programs(LINUX, DOCKER_HOST=home)).host == home
 
 
 @pytest.mark.parametrize("system", ["linux", "darwin", "wsl"])
@@ -225,7 +231,7 @@ def test_without_docker(system: str, podman: bool, monkeypatch: pytest.MonkeyPat
     error = caught.value
     assert ("not supported" in error.why) is podman
     assert {"linux": "apt-get", "darwin": "colima start", "wsl": "WSL integration"}[system] in error.fix
-    assert programs.asked == []
+    assert programs.commands == []
 
 
 @pytest.mark.parametrize(
@@ -276,7 +282,7 @@ def test_an_engine_outside_of_this_container_is_not_here(
     monkeypatch.setattr(module, "enclosure", lambda *_, **__: shared)
     monkeypatch.setattr(module, "Here", lambda **_: HERE)
     monkeypatch.setattr(module, "limits", lambda _groups: Limits(cpus=1.0))
-    found = engine(asked(LINUX))
+    found = engine(engine_programs(LINUX))
     assert (found.here, found.files) == expected
     assert found.cpus == (1 if found.here else 2), "this container's own limits do not bound what is outside of it"
 
@@ -284,7 +290,7 @@ def test_an_engine_outside_of_this_container_is_not_here(
 def test_one_that_publishes_on_another_loopback_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "enclosure", lambda *_, **__: Enclosure(loopback=False))
     with pytest.raises(NoEngine, match="its Docker engine is outside of it") as caught:
-        engine(asked(LINUX, DOCKER_HOST="unix:///mnt/docker.sock"))
+        engine(engine_programs(LINUX, DOCKER_HOST="unix:///mnt/docker.sock"))
     assert "/mnt/docker.sock is a mounted socket" in caught.value.why
     assert "--network host" in caught.value.fix
 
@@ -294,4 +300,4 @@ def test_one_in_a_machine_of_its_own_brings_files_and_ports_here(
     info: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "enclosure", lambda *_, **__: Enclosure(files=False, loopback=False))
-    assert engine(asked(info)).files
+    assert engine(engine_programs(info)).files

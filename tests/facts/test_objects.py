@@ -45,10 +45,10 @@ def test_system_workloads_and_the_jobs_that_install_more() -> None:
 
 def test_of_a_release_its_missing_objects_and_late_workloads_are_told() -> None:
     late, there = deployment("late", "shop", ready=False), obj("Service", "s", "shop")
-    kept = stored(
+    remaining = stored(
         name="web", namespace="shop", manifest=manifest(late, there, obj("ConfigMap", "c"), deployment("x", "shop"))
     )
-    found = read_live(FakeApi(kept, late, there), [], {("shop", "web"): False})
+    found = read_live(FakeApi(remaining, late, there), [], {("shop", "web"): False})
     assert set(found.gone["shop", "web"]) == {
         Key("v1", "ConfigMap", "shop", "c"),
         Key("apps/v1", "Deployment", "shop", "x"),
@@ -57,41 +57,41 @@ def test_of_a_release_its_missing_objects_and_late_workloads_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("manager", "told"), [("kubectl-edit", True), ("kube-controller-manager", False), ("helm", False)]
+    ("manager", "reported"), [("kubectl-edit", True), ("kube-controller-manager", False), ("helm", False)]
 )
-def test_what_a_person_has_set_is_told_and_not_what_a_controller_has(manager: str, told: bool) -> None:
+def test_what_a_person_has_set_is_told_and_not_what_a_controller_has(manager: str, reported: bool) -> None:
     held = {"f:spec": {"f:replicas": dict[str, str]()}}
     there = deployment("web", "shop")
     there["spec"] = {"replicas": 3}
     there["metadata"]["managedFields"] = [{"manager": manager, "subresource": "scale", "fieldsV1": held}]
-    kept = stored(name="web", namespace="shop", manifest=manifest(deployment("web", "shop")))
-    found = read_live(FakeApi(kept, there), [], {("shop", "web"): False})
+    remaining = stored(name="web", namespace="shop", manifest=manifest(deployment("web", "shop")))
+    found = read_live(FakeApi(remaining, there), [], {("shop", "web"): False})
     why = (f"deployment/web: spec.replicas was set by {manager} (scale)",)
-    assert found.edited == ({("shop", "web"): why} if told else {})
+    assert found.edited == ({("shop", "web"): why} if reported else {})
 
 
 def test_a_deployment_scaled_to_nothing_is_told_though_nobody_holds_the_field_then() -> None:
     there = deployment("web", "shop")
     there["spec"] = {"replicas": 0}
     there["metadata"]["managedFields"] = [{"manager": "helm", "fieldsV1": {"f:metadata": {"f:labels": {}}}}]
-    wanted = deployment("web", "shop")
-    wanted["spec"] |= {"paused": True, "strategy": {"type": "Recreate"}}  # the server has dropped them
-    kept = stored(name="web", namespace="shop", manifest=manifest(wanted))
-    found = read_live(FakeApi(kept, there), [], {("shop", "web"): False})
+    expected = deployment("web", "shop")
+    expected["spec"] |= {"paused": True, "strategy": {"type": "Recreate"}}  # the server has dropped them
+    remaining = stored(name="web", namespace="shop", manifest=manifest(expected))
+    found = read_live(FakeApi(remaining, there), [], {("shop", "web"): False})
     assert found.edited["shop", "web"] == ("deployment/web: spec.replicas is not as it was installed",)
 
 
-@pytest.mark.parametrize(("waits", "told"), [(True, ("job/seed: it is not done",)), (False, ())])
-def test_a_job_at_work_is_late_only_where_its_release_waits_for_jobs(waits: bool, told: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("waits", "reported"), [(True, ("job/seed: it is not done",)), (False, ())])
+def test_a_job_at_work_is_late_only_where_its_release_waits_for_jobs(waits: bool, reported: tuple[str, ...]) -> None:
     seed = {**job("seed", "shop", done=False), "status": {"active": 1, "startTime": "2026-11-24T02:31:00Z"}}
     api = FakeApi(stored(name="web", namespace="shop", manifest=manifest(seed)), seed)
-    assert read_live(api, [], {("shop", "web"): waits}).unready.get(("shop", "web"), ()) == told
+    assert read_live(api, [], {("shop", "web"): waits}).unready.get(("shop", "web"), ()) == reported
 
 
 def test_daemons_are_not_ready_before_the_node_that_is_to_run_them() -> None:
     daemons = obj("DaemonSet", "agent", "kube-system", spec={}, status={"desiredNumberScheduled": 0})
-    said = read_live(FakeApi(daemons, node("a", ready=False)), [], {}).system
-    assert said == {"daemonset/agent": "node a is to run it, and is not ready yet"}
+    output = read_live(FakeApi(daemons, node("a", ready=False)), [], {}).system
+    assert output == {"daemonset/agent": "node a is to run it, and is not ready yet"}
 
 
 def test_a_release_that_is_whole_has_nothing_to_tell() -> None:
@@ -107,7 +107,7 @@ def test_releases_of_others_are_known_but_not_looked_into() -> None:
     found = read_live(api, [], {("shop", "web"): False})
     assert list(found.releases) == [("shop", "other")]
     assert found.gone == {}
-    assert not any("services" in path for path in api.asked)
+    assert not any("services" in path for path in api.requests)
 
 
 def test_an_api_that_refuses_is_an_error() -> None:

@@ -57,11 +57,11 @@ def test_all_containers_and_who_they_are() -> None:
 
 @pytest.fixture
 def server() -> Iterator[socket.socket]:
-    with socket.socket() as made:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
-        made.bind(("127.0.0.1", 0))
-        made.listen(8)
-        yield made
+    with socket.socket() as result:
+        result.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+        result.bind(("127.0.0.1", 0))
+        result.listen(8)
+        yield result
 
 
 def port_of(server: socket.socket) -> int:
@@ -69,7 +69,7 @@ def port_of(server: socket.socket) -> int:
 
 
 def test_a_port_that_answers_at_the_other_address_of_localhost_is_taken() -> None:
-    """A browser asks ::1 first: it would show somebody else's page."""
+    """A browser connects to ::1 first: it would show another server's page."""
     try:
         other = socket.create_server(("::1", 0), family=socket.AF_INET6)
     except OSError:

@@ -1,4 +1,4 @@
-"""Versions as the programs print them, when they are asked, which of them will do, and what the pins say."""
+"""Versions as the programs print them, when they are queried, which are accepted, and what the pins say."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_each_is_asked_once(making: Making, tmp_path: Path) -> None:
     assert versions(first, tmp_path / "state") == ALL
     assert sorted(first.lines) == ["helm version --short", "k3d version", "kubectl version --client --output=json"]
     assert versions(second, tmp_path / "state") == ALL
-    assert second.asked == []
+    assert second.commands == []
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
 
 
@@ -124,7 +124,7 @@ def test_shims_are_asked_every_time(making: Making, tmp_path: Path) -> None:
     for _ in range(2):
         programs = making(size=200)
         assert versions(programs, tmp_path) == ALL
-        assert len(programs.asked) == 3
+        assert len(programs.commands) == 3
     manager = tmp_path / "mise"
     manager.write_bytes(b"\0" * 2_000_000)
     for name in ("k3d", "kubectl", "helm"):
@@ -136,7 +136,7 @@ def test_shims_are_asked_every_time(making: Making, tmp_path: Path) -> None:
             paths={name: str(tmp_path / name) for name in ("k3d", "kubectl", "helm")},
         )
         assert versions(programs, tmp_path) == ALL
-        assert len(programs.asked) == 3
+        assert len(programs.commands) == 3
 
 
 def test_missing_and_broken_ones_are_none_and_not_remembered(making: Making, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_strange_memory_is_forgotten(making: Making, tmp_path: Path, text: str
     (tmp_path / FILE).write_text(text)
     programs = making()
     assert versions(programs, tmp_path) == ALL
-    assert len(programs.asked) == 3
+    assert len(programs.commands) == 3
 
 
 def test_a_memory_that_cannot_be_kept_is_no_failure(making: Making, tmp_path: Path) -> None:
@@ -181,9 +181,9 @@ PIN = Pin(version="v4.1.4", minimum="v3.13.0")
     ],
 )
 def test_whether_to_fetch(version: str | None, ours: bool, fetch: bool, why: str) -> None:
-    told = need(PIN, Found(path="/x/helm", version=version, ours=ours))
-    assert told.fetch is fetch
-    assert why in told.why
+    reported = need(PIN, Found(path="/x/helm", version=version, ours=ours))
+    assert reported.fetch is fetch
+    assert why in reported.why
 
 
 def test_the_projects_own_pins_fit_each_other_and_the_kubernetes_that_is_launched_by_default() -> None:

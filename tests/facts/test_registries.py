@@ -1,4 +1,4 @@
-"""Registry containers, from what the engine tells of them; pulls that fail in a node behind a cache."""
+"""Registry containers, as the engine reports them; pulls that fail in a node behind a cache."""
 
 from __future__ import annotations
 
@@ -52,29 +52,29 @@ CLOSED = "failed to copy: unexpected status code http://c:5000/v2/a/b: 500 Inter
 class FakeBackend:
     def __init__(self, fault: str, digest: str | None = "") -> None:
         self.fault, self.kept = fault, digest
-        self.asked: list[tuple[int, str]] = []
+        self.requests: list[tuple[int, str]] = []
 
     def cache_fault(self, port: int, image: Reference) -> str:
-        self.asked.append((port, image.repository))
+        self.requests.append((port, image.repository))
         return self.fault
 
     def digest(self, port: int, image: Reference) -> str | None:
-        self.asked.append((port, image.repository))
+        self.requests.append((port, image.repository))
         return self.kept
 
 
 def explained(
     tmp_path: Path, found: Diagnosis, backend: FakeBackend, chosen: Any = ONLY_GHCR, *, loaded: bool = False
 ) -> Diagnosis:
-    kept = {GHCR: there(GHCR, upstream="ghcr.io", port=5053, loaded=loaded)}
-    given = facts(tmp_path, FakePrograms(), settings=chosen, registries=kept)
+    remaining = {GHCR: there(GHCR, upstream="ghcr.io", port=5053, loaded=loaded)}
+    given = facts(tmp_path, FakePrograms(), settings=chosen, registries=remaining)
     return explain_pull(replace(given, backend=backend), found)  # type: ignore[arg-type]
 
 
 def test_a_cache_that_cannot_bring_it_is_the_cause(tmp_path: Path) -> None:
     backend = FakeBackend("it cannot reach its upstream, and answers 500")
     found = explained(tmp_path, diagnose_pull("pod a/b", "ghcr.io/shop/web:1", CLOSED), backend)
-    assert backend.asked == [(5053, "shop/web")]
+    assert backend.requests == [(5053, "shop/web")]
     assert not found.transient
     assert found.what == "pod a/b cannot pull ghcr.io/shop/web:1"
     assert GHCR in found.why
@@ -91,10 +91,10 @@ def test_one_that_can_leaves_it_as_it_is(digest: str | None, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("image", ["ghcr.io/shop/web:9", "ghcr.io/shop/web:1@sha256:" + "0" * 64])
 def test_an_image_that_the_caches_upstream_does_not_have_will_never_come(image: str, tmp_path: Path) -> None:
-    """The node goes past the cache then, and tells what it met there: no name server, say, behind a mirror."""
+    """The node bypasses the cache then, and reports the error from there: no name server, say, behind a mirror."""
     refused = "dial tcp 172.18.0.9:5000: connect: connection refused"
-    for said in (CLOSED, refused, "dial tcp: lookup ghcr.io on 172.18.0.1:53: no such host"):
-        found = explained(tmp_path, diagnose_pull("pod a/b", image, said), FakeBackend("", ""))
+    for output in (CLOSED, refused, "dial tcp: lookup ghcr.io on 172.18.0.1:53: no such host"):
+        found = explained(tmp_path, diagnose_pull("pod a/b", image, output), FakeBackend("", ""))
         assert (found.cause, found.transient) == ("image-missing", False)
         assert "https://ghcr.io" in found.why
         assert "correct the name" in found.fix
@@ -122,4 +122,4 @@ def test_a_cache_that_was_filled_from_a_bundle_is_the_cause_for_what_the_bundle_
 def test_what_no_cache_has_to_do_with(tmp_path: Path, found: Diagnosis, chosen: Any) -> None:
     backend = FakeBackend("it does not run")
     assert explained(tmp_path, found, backend, chosen) is found
-    assert backend.asked == []
+    assert backend.requests == []

@@ -27,10 +27,10 @@ FILES = {
 ENVIRON = {"TOKEN": "canary-token", "USER_NAME": "canary-user", "ODD": 'canary "quoted" \\ wört', "NOTHING": ""}
 
 
-def made(
-    *wanted: dict[str, Any], namespaces: tuple[str, ...] = ("a", "b")
+def read_secrets(
+    *expected: dict[str, Any], namespaces: tuple[str, ...] = ("a", "b")
 ) -> tuple[list[dict[str, Any]], list[Skipped]]:
-    settings = Settings.model_validate({"namespaces": namespaces, "secrets": wanted})
+    settings = Settings.model_validate({"namespaces": namespaces, "secrets": expected})
     return secret_objects(settings, given(ENVIRON, run=lambda argv: f"canary-of {' '.join(argv)}\n".encode()))
 
 
@@ -87,7 +87,7 @@ def test_without_the_token_it_is_left_out_with_the_reason(environ: dict[str, str
 
 
 @pytest.mark.parametrize(
-    ("wanted", "kind", "data"),
+    ("expected", "kind", "data"),
     [
         (
             {"values": {"t": env(), "w": {"file": "word"}, "b": {"file": "binary"}, "c": {"command": ["x", "y"]}}},
@@ -127,8 +127,8 @@ def test_without_the_token_it_is_left_out_with_the_reason(environ: dict[str, str
         ),
     ],
 )
-def test_each_type(wanted: dict[str, Any], kind: str, data: dict[str, bytes]) -> None:
-    objects, skipped = made({"name": "s", **wanted})
+def test_each_type(expected: dict[str, Any], kind: str, data: dict[str, bytes]) -> None:
+    objects, skipped = read_secrets({"name": "s", **expected})
     assert skipped == []
     assert [each["metadata"]["namespace"] for each in objects] == ["a", "b"]
     assert {each["type"] for each in objects} == {kind}
@@ -203,7 +203,7 @@ def test_data_that_is_no_login_keeps_what_stands_around_it() -> None:
 
 
 def test_own_namespaces_win_and_each_comes_once() -> None:
-    objects, _ = made(
+    objects, _ = read_secrets(
         {"name": "s", "namespaces": "c  a,c", "values": {"k": env()}},
         {"name": "s", "namespaces": ["d"], "values": {"k": env("USER_NAME")}},
     )
@@ -229,7 +229,7 @@ def test_each_source_is_read_once() -> None:
 
 def test_one_empty_source_leaves_the_whole_secret_out_and_no_other() -> None:
     empty = {"k": env(), "l": env("NOTHING")}
-    objects, skipped = made(
+    objects, skipped = read_secrets(
         {"name": "s", "namespaces": ["x", "y"], "values": empty},
         {"name": "s", "namespaces": ["z"], "values": empty},
         {"name": "t", "type": "basic-auth", "values": {"password": env("NOTHING")}},
@@ -242,7 +242,7 @@ def test_one_empty_source_leaves_the_whole_secret_out_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "why", "fix"),
+    ("expected", "why", "fix"),
     [
         ({"name": "Upper", "values": {"k": env()}}, "a-z, 0-9, - and .", "another name"),
         ({"name": "s" * 254, "values": {"k": env()}}, "at most 253", "another name"),
@@ -274,10 +274,10 @@ def test_one_empty_source_leaves_the_whole_secret_out_and_no_other() -> None:
         ({"type": "basic-auth", "values": {"username": env()}}, "no value 'password'", "the type basic-auth takes"),
     ],
 )
-def test_what_kubernetes_or_a_client_would_refuse_is_told(wanted: dict[str, Any], why: str, fix: str) -> None:
+def test_what_kubernetes_or_a_client_would_refuse_is_told(expected: dict[str, Any], why: str, fix: str) -> None:
     with pytest.raises(BadInput) as error:
-        made({"name": "s", **wanted})
-    assert error.value.what == f"the secret '{wanted.get('name', 's')}' cannot be created"
+        read_secrets({"name": "s", **expected})
+    assert error.value.what == f"the secret '{expected.get('name', 's')}' cannot be created"
     assert why in error.value.why
     assert fix in error.value.fix
     assert error.value.fix.endswith("(settings: secrets)")
@@ -288,18 +288,18 @@ def test_what_kubernetes_or_a_client_would_refuse_is_told(wanted: dict[str, Any]
 def test_a_name_that_comes_twice_in_a_namespace_is_refused() -> None:
     again = {"name": "s", "values": {"k": env()}}
     with pytest.raises(BadInput) as error:
-        made(again, {**again, "namespaces": ["x", "b"]})
+        read_secrets(again, {**again, "namespaces": ["x", "b"]})
     assert "namespace 'b'" in error.value.why
 
 
 def test_keys_that_files_may_have() -> None:
     names = (".hidden", "a..b", "UPPER_case-1.txt", "_")
-    objects, _ = made({"name": "s.with.dots", "values": dict.fromkeys(names, env())})
+    objects, _ = read_secrets({"name": "s.with.dots", "values": dict.fromkeys(names, env())})
     assert set(values(objects)) == set(names)
 
 
 def test_values_stand_in_no_argument_and_no_text_that_is_shown() -> None:
-    objects, skipped = made(
+    objects, skipped = read_secrets(
         {"name": "a", "type": "dockerconfigjson", "values": {"password": env("ODD"), "username": env("USER_NAME")}},
         {"name": "b", "values": {"k": {"file": "tls.key"}, "l": {"file": "binary"}, "m": {"command": ["x"]}}},
         {"name": "c", "type": "basic-auth", "values": {"password": {"file": "word"}}},

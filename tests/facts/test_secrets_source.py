@@ -184,7 +184,7 @@ def test_as_much_is_read_as_a_secret_may_hold(tmp_path: Path) -> None:
 
 
 def opened() -> int:
-    """Files that this process has open, where the system tells."""
+    """Files that this process has open, on systems that report them."""
     folder = Path("/proc/self/fd")
     return len(list(folder.iterdir())) if folder.is_dir() else 0
 

@@ -25,7 +25,7 @@ URL = "https://mirror/x"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return certificates(tmp_path_factory.mktemp("certificates"))
 
 
@@ -51,19 +51,19 @@ def mirror(pair: Pair) -> Iterator[str]:
         yield f"https://127.0.0.1:{server.port}/a"
 
 
-def asked(url: str, environ: dict[str, str]) -> int:
+def status_of(url: str, environ: dict[str, str]) -> int:
     response = open_address(url, {}, environ, 5.0)
     response.close()
     return response.status or 0
 
 
-def test_a_python_without_authorities_takes_the_systems_and_else_the_bundle(bare: Path, made: Certificates) -> None:
+def test_a_python_without_authorities_takes_the_systems_and_else_the_bundle(bare: Path, pki: Certificates) -> None:
     assert (trust({}).source, trust({}).own) == (certifi.where(), False)
     module._trust.cache_clear()
-    (bare / "system.pem").write_bytes(made.authority.certificate.read_bytes())
+    (bare / "system.pem").write_bytes(pki.authority.certificate.read_bytes())
     assert trust({}).source == str(bare / "system.pem")
-    with mirror(made.server) as url:
-        assert asked(url, {}) == 200
+    with mirror(pki.server) as url:
+        assert status_of(url, {}) == 200
 
 
 def test_without_any_the_case_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,25 +77,25 @@ def test_without_any_the_case_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", module.FILES)
-def test_a_companys_authority_in_a_variable(name: str, bare: Path, made: Certificates) -> None:
-    environ = {name: f" {made.authority.certificate} "}
-    with mirror(made.server) as url:
-        assert asked(url, environ) == 200
+def test_a_companys_authority_in_a_variable(name: str, bare: Path, pki: Certificates) -> None:
+    environ = {name: f" {pki.authority.certificate} "}
+    with mirror(pki.server) as url:
+        assert status_of(url, environ) == 200
         with pytest.raises(URLError) as caught:
-            asked(url, {name: str(made.other.certificate)})
-    error = Reach("helm", "tools.helm_url").broken(url, caught.value, {name: str(made.other.certificate)})
-    assert f"read from {made.other.certificate}" in error.why
+            status_of(url, {name: str(pki.other.certificate)})
+    error = Reach("helm", "tools.helm_url").broken(url, caught.value, {name: str(pki.other.certificate)})
+    assert f"read from {pki.other.certificate}" in error.why
     assert "SSL_CERT_FILE" in error.fix
 
 
-def test_folders_of_certificates_by_any_names(bare: Path, made: Certificates) -> None:
+def test_folders_of_certificates_by_any_names(bare: Path, pki: Certificates) -> None:
     folder = bare / "folder"
     folder.mkdir()
-    (folder / "company.crt").write_bytes(made.authority.certificate.read_bytes())
+    (folder / "company.crt").write_bytes(pki.authority.certificate.read_bytes())
     (folder / "README").write_text("no certificate")
-    with mirror(made.server) as url:
-        assert asked(url, {"SSL_CERT_DIR": f"/none:{folder}"}) == 200
-        assert asked(url, {"REQUESTS_CA_BUNDLE": str(folder)}) == 200
+    with mirror(pki.server) as url:
+        assert status_of(url, {"SSL_CERT_DIR": f"/none:{folder}"}) == 200
+        assert status_of(url, {"REQUESTS_CA_BUNDLE": str(folder)}) == 200
 
 
 @pytest.mark.parametrize(

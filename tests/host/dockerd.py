@@ -1,4 +1,4 @@
-"""A dockerd that answers as the real one does: it reads a file again at HUP, and tells of it by an event.
+"""A dockerd that answers as the real one does: it reloads a file at HUP, and emits an event.
 
 From moby's `daemon/reload.go` and `daemon/config/config.go`: numbers go back to their defaults where the file has none,
 mirrors stay; a file that it refuses changes nothing, and no event tells of it.
@@ -17,7 +17,7 @@ from typing import Any
 from tasks.host.daemon import Place, Running
 from tasks.host.tune import Work
 from tasks.host.writer import FileState, Writer
-from tests.programs import Answer, Asked, FakePrograms
+from tests.programs import Answer, Call, FakePrograms
 
 PID = 4711
 KNOWN = frozenset(
@@ -69,15 +69,15 @@ class Dockerd:
             return f"the following directives are specified both as a flag and in the configuration file: {twice[0]}"
         return None
 
-    def validate(self, asked: Asked) -> Answer:
-        path = asked.command.argv[-1].partition("=")[2]
+    def validate(self, call: Call) -> Answer:
+        path = call.command.argv[-1].partition("=")[2]
         against = self.refusal(Path(path).read_bytes())
         if against is None:
             return Answer(err="configuration OK\n")
         return Answer(code=1, err=f"unable to configure the Docker daemon with file {path}: {against}\n")
 
-    def hup(self, asked: Asked) -> Answer:
-        assert asked.command.argv[-1] == str(PID)
+    def hup(self, call: Call) -> Answer:
+        assert call.command.argv[-1] == str(PID)
         data = self.file.read_bytes() if self.file.exists() else b""
         self.seen.append(data)
         if self.deaf or self.refusal(data) is not None:
@@ -97,19 +97,19 @@ class Dockerd:
         )
         return Answer()
 
-    def events(self, _asked: Asked) -> str:
-        told = self._told[-1:]
+    def events(self, _call: Call) -> str:
+        reported = self._told[-1:]
         self._told.clear()
-        return "".join(json.dumps({"Type": "daemon", "Action": "reload", "Actor": {"Attributes": a}}) for a in told)
+        return "".join(json.dumps({"Type": "daemon", "Action": "reload", "Actor": {"Attributes": a}}) for a in reported)
 
     @property
     def values(self) -> tuple[int, int, list[str]]:
         return self.downloads, self.uploads, self.mirrors
 
 
-def as_root(asked: Asked) -> Answer:
+def as_root(call: Call) -> Answer:
     """What sudo would run, run as this user: on files of the test."""
-    done = subprocess.run(asked.command.argv[2:], capture_output=True, check=False)
+    done = subprocess.run(call.command.argv[2:], capture_output=True, check=False)
     return Answer(code=done.returncode, err=done.stderr.decode(), raw=done.stdout)
 
 

@@ -1,4 +1,4 @@
-"""A web server on this machine that behaves as it is told, request by request."""
+"""A web server on this machine with a scripted behaviour for each request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LINUX = Target(system="linux", arch="amd64")
 
 @dataclass(kw_only=True)
 class Behaviour:
-    """How one request is answered; by default with the whole file, or the part that is asked for."""
+    """How one request is answered; by default with the whole file, or the requested part."""
 
     status: int | None = None
     location: str = ""
@@ -70,7 +70,7 @@ class Server:
     def plan(self, path: str, *behaviours: Behaviour) -> None:
         self.plans[path] = list(behaviours)
 
-    def asked(self, path: str) -> list[Request]:
+    def requests_for(self, path: str) -> list[Request]:
         return [request for request in self.requests if request.path == path]
 
     def etag(self, path: str) -> str:
@@ -115,19 +115,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, path: str, body: bytes, how: Behaviour, headers: dict[str, str]) -> None:
         etag = self.ours.etag(path) if how.etag is None else how.etag
-        wanted = re.fullmatch(r"bytes=(\d+)-", headers.get("range", "")) if how.ranges else None
-        if wanted and how.if_range and headers.get("if-range", etag) != etag:
-            wanted = None
-        first = int(wanted[1]) if wanted else 0
-        if wanted and first >= len(body):
+        expected = re.fullmatch(r"bytes=(\d+)-", headers.get("range", "")) if how.ranges else None
+        if expected and how.if_range and headers.get("if-range", etag) != etag:
+            expected = None
+        first = int(expected[1]) if expected else 0
+        if expected and first >= len(body):
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(body)}")
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        first += how.shift if wanted else 0
-        self.send_response(206 if wanted else 200)
-        if wanted:
+        first += how.shift if expected else 0
+        self.send_response(206 if expected else 200)
+        if expected:
             self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
         if how.length:
             self.send_header("Content-Length", str(len(body) - first))
@@ -176,7 +176,7 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[Server]:
 
 @dataclass(kw_only=True)
 class Addresses:
-    """The part of the settings that addresses are made from."""
+    """The settings from which addresses are derived."""
 
     k3d_url: str
     kubectl_url: str
@@ -186,18 +186,18 @@ class Addresses:
 def release(server: Server, program: str, version: str, content: bytes, base: str = "") -> Asset:
     """Publish a program with its right checksum, as its project does."""
     given = base or server.url
-    made = asset(program, version, LINUX, cast(Any, Addresses(k3d_url=given, kubectl_url=given, helm_url=given)))
-    body = archive({made.member: content}) if made.member else content
-    path = made.url.removeprefix(given)
+    result = asset(program, version, LINUX, cast(Any, Addresses(k3d_url=given, kubectl_url=given, helm_url=given)))
+    body = archive({result.member: content}) if result.member else content
+    path = result.url.removeprefix(given)
     server.files[path] = body
     digest = hashlib.sha256(body).hexdigest()
     text = {
-        "k3d": f"{'0' * 64}  _dist/k3d-darwin-amd64\n{digest}  _dist/{made.name}\n",
+        "k3d": f"{'0' * 64}  _dist/k3d-darwin-amd64\n{digest}  _dist/{result.name}\n",
         "kubectl": digest,
-        "helm": f"{digest}  {made.name}\n",
+        "helm": f"{digest}  {result.name}\n",
     }[program]
-    server.files[made.checksum_url.removeprefix(given)] = text.encode()
-    return made
+    server.files[result.checksum_url.removeprefix(given)] = text.encode()
+    return result
 
 
 def archive(files: dict[str, bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""The dockerd of this machine is found, and no other; it is asked for its verdict, told to read, and listened to."""
+"""The dockerd of this machine is found, and no other; it validates, reloads, and its events are read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tasks.host.daemon_json import Desired, parse
 from tasks.host.writer import FileState, Writer, look
 from tests.checks.given import engine
 from tests.host.dockerd import process, running
-from tests.programs import Answer, Asked, FakePrograms
+from tests.programs import Answer, Call, FakePrograms
 
 ME = os.geteuid()
 
@@ -102,7 +102,7 @@ def host(**changes: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told", "mirror"),
+    ("changes", "reported", "mirror"),
     [
         ({"os": "Docker Desktop", "name": "docker-desktop"}, "Settings, Docker Engine", False),
         ({"name": "colima", "context": "colima"}, "`colima stop`, then `colima start --edit`", True),
@@ -112,12 +112,12 @@ def host(**changes: Any) -> Any:
         ({"desktop": False, "name": "somewhere"}, "machine 'somewhere'", True),
     ],
 )
-def test_steps(changes: dict[str, Any], told: str, mirror: bool) -> None:
+def test_steps(changes: dict[str, Any], reported: str, mirror: bool) -> None:
     found = host(**changes)
     assert away(found)
     error = elsewhere(found, DESIRED)
     text = str(error)
-    assert told in text
+    assert reported in text
     assert "nothing was changed" in error.what
     assert "max-concurrent-downloads" in error.fix
     assert ("127.0.0.1:5051" in error.fix) is mirror
@@ -271,7 +271,7 @@ def test_all_places() -> None:
 # -- asked, told to read, and listened to ------------------------------------------------------
 
 TEXT = '{"max-concurrent-downloads": 10, "registry-mirrors": ["http://127.0.0.1:5051"]}'
-TOLD = {
+REPORTED = {
     "max-concurrent-downloads": "10",
     "max-concurrent-uploads": "5",
     "registry-mirrors": '["http://127.0.0.1:5051/"]',
@@ -279,36 +279,36 @@ TOLD = {
 }
 
 
-def event(attributes: Any = TOLD) -> str:
+def event(attributes: Any = REPORTED) -> str:
     return json.dumps({"Type": "daemon", "Action": "reload", "Actor": {"ID": "x", "Attributes": attributes}}) + "\n"
 
 
-def told(events: Any) -> FakePrograms:
+def reloaded(events: Any) -> FakePrograms:
     programs = FakePrograms(answers={"kill": "", "docker events": events})
     reload(programs, Writer(programs=programs), 12, TEXT, None)
     return programs
 
 
 def test_the_signal_comes_first_and_only_later_events_count() -> None:
-    programs = told('no event\n{"Type": "daemon"}\n' + event())
+    programs = reloaded('no event\n{"Type": "daemon"}\n' + event())
     assert programs.lines[0] == "kill -HUP 12"
-    asked = programs.told("docker events")[0].command.argv
-    since, until = float(asked[asked.index("--since") + 1]), float(asked[asked.index("--until") + 1])
+    argv = programs.calls_of("docker events")[0].command.argv
+    since, until = float(argv[argv.index("--since") + 1]), float(argv[argv.index("--until") + 1])
     assert until - since == pytest.approx(10, abs=1e-3)
-    assert programs.asked[1].deadline > 10
-    assert "type=daemon" in asked
-    assert "event=reload" in asked
+    assert programs.commands[1].deadline > 10
+    assert "type=daemon" in argv
+    assert "event=reload" in argv
 
 
 @pytest.mark.parametrize("events", ["", "nothing\n", Answer(code=1, err="error during connect"), Answer(late=True)])
 def test_no_event_is_no_reload(events: Any) -> None:
     with pytest.raises(NotReloaded, match="has not read"):
-        told(events)
+        reloaded(events)
 
 
 def test_other_values_are_of_another_file() -> None:
     with pytest.raises(NotReloaded, match="another daemon") as caught:
-        told(event({**TOLD, "max-concurrent-downloads": "3"}))
+        reloaded(event({**REPORTED, "max-concurrent-downloads": "3"}))
     assert "max-concurrent-downloads 3" in caught.value.why
 
 
@@ -325,7 +325,7 @@ def test_other_values_are_of_another_file() -> None:
     ],
 )
 def test_differences(changes: dict[str, str], text: str, count: int) -> None:
-    assert len(differences({**TOLD, **changes}, parse(text))) == count
+    assert len(differences({**REPORTED, **changes}, parse(text))) == count
     assert differences({}, parse(text)) == [], "what an engine does not tell is not compared"
 
 
@@ -336,8 +336,8 @@ def dockerd(script: Any, **paths: str | None) -> FakePrograms:
 def test_a_file_is_shown_to_dockerd_in_private() -> None:
     seen = []
 
-    def answer(asked: Asked) -> str:
-        path = Path(asked.command.argv[-1].removeprefix("--config-file="))
+    def answer(call: Call) -> str:
+        path = Path(call.command.argv[-1].removeprefix("--config-file="))
         seen.append((path.read_bytes(), path.stat().st_mode & 0o777, path))
         return ""
 
@@ -359,9 +359,9 @@ def test_a_file_is_shown_to_dockerd_in_private() -> None:
     ],
 )
 def test_what_dockerd_says(answer: Answer, against: str | None) -> None:
-    said = validate(dockerd(answer), ("dockerd",), b"{}", None)
-    assert (said is None) is (against is None)
-    assert against is None or against in str(said)
+    output = validate(dockerd(answer), ("dockerd",), b"{}", None)
+    assert (output is None) is (against is None)
+    assert against is None or against in str(output)
 
 
 def test_a_dockerd_off_the_path_is_found_and_without_any_nobody_is_asked() -> None:

@@ -24,7 +24,7 @@ def test_a_file_is_read_as_docker_reads_it(text: str, value: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("[]", "line 1: an object in braces"),
         ("null", "line 1: an object in braces"),
@@ -40,8 +40,8 @@ def test_a_file_is_read_as_docker_reads_it(text: str, value: dict[str, Any]) -> 
         ('{"a": {"b": 1,\n "b": 2}}', "'b' is a duplicate key"),
     ],
 )
-def test_what_is_no_json_object_is_refused(text: str, told: str) -> None:
-    with pytest.raises(NotPlain, match=told):
+def test_what_is_no_json_object_is_refused(text: str, reported: str) -> None:
+    with pytest.raises(NotPlain, match=reported):
         merged(text, DESIRED)
 
 
@@ -61,7 +61,7 @@ THEIRS = "https://mirror.example.com"
 
 
 @pytest.mark.parametrize(
-    ("before", "desired", "after", "told"),
+    ("before", "desired", "after", "reported"),
     [
         ({}, DESIRED, {DOWNLOADS: 10, UPLOADS: 5, MIRRORS: [OURS]}, [f"{DOWNLOADS}: 3 → 10", f"{UPLOADS}: 5 → 5"]),
         ({DOWNLOADS: 4}, Desired(downloads=10), {DOWNLOADS: 10}, [f"{DOWNLOADS}: 4 → 10"]),
@@ -75,14 +75,14 @@ THEIRS = "https://mirror.example.com"
         ({"debug": True, DOWNLOADS: 4}, Desired(), {"debug": True, DOWNLOADS: 4}, []),
     ],
 )
-def test_merging(before: dict[str, Any], desired: Desired, after: dict[str, Any], told: list[str]) -> None:
-    made = merged(json.dumps(before), desired)
-    assert json.loads(made.text) == after
-    assert list(made.messages[: len(told)]) == told
-    assert bool(made.messages) == bool(told)
-    assert made.left == ((f"{DOWNLOADS} is 20, which is more than 10",) if 20 in before.values() else ())
-    again = merged(made.text, desired, made.changes)
-    assert (again.text, again.messages, again.changes) == (made.text, (), made.changes)
+def test_merging(before: dict[str, Any], desired: Desired, after: dict[str, Any], reported: list[str]) -> None:
+    result = merged(json.dumps(before), desired)
+    assert json.loads(result.text) == after
+    assert list(result.messages[: len(reported)]) == reported
+    assert bool(result.messages) == bool(reported)
+    assert result.left == ((f"{DOWNLOADS} is 20, which is more than 10",) if 20 in before.values() else ())
+    again = merged(result.text, desired, result.changes)
+    assert (again.text, again.messages, again.changes) == (result.text, (), result.changes)
 
 
 @pytest.mark.parametrize(
@@ -96,17 +96,17 @@ def test_merging(before: dict[str, Any], desired: Desired, after: dict[str, Any]
     ],
 )
 def test_merging_nothing_takes_out_what_is_ours(before: str) -> None:
-    made = merged(before, DESIRED)
-    assert made.messages
-    back = merged(made.text, Desired(), made.changes)
+    result = merged(before, DESIRED)
+    assert result.messages
+    back = merged(result.text, Desired(), result.changes)
     assert json.loads(back.text) == json.loads(before)
     assert not back.changes
     assert not back.left
 
 
 def test_another_wish_takes_the_place_of_the_earlier_one_and_the_first_value_is_remembered() -> None:
-    made = merged('{"max-concurrent-downloads": 4}', Desired(downloads=10, mirror=OURS))
-    again = merged(made.text, Desired(downloads=6, mirror="http://127.0.0.1:5999"), made.changes)
+    result = merged('{"max-concurrent-downloads": 4}', Desired(downloads=10, mirror=OURS))
+    again = merged(result.text, Desired(downloads=6, mirror="http://127.0.0.1:5999"), result.changes)
     assert json.loads(again.text) == {DOWNLOADS: 6, MIRRORS: ["http://127.0.0.1:5999"]}
     assert again.changes[DOWNLOADS] == Change(set=6, there=True, was=4)
     assert again.messages == (
@@ -119,17 +119,17 @@ def test_another_wish_takes_the_place_of_the_earlier_one_and_the_first_value_is_
 
 
 def test_a_wish_that_is_lower_than_what_was_there_gives_it_back() -> None:
-    made = merged('{"max-concurrent-downloads": 8}', Desired(downloads=10))
-    again = merged(made.text, Desired(downloads=5), made.changes)
+    result = merged('{"max-concurrent-downloads": 8}', Desired(downloads=10))
+    again = merged(result.text, Desired(downloads=5), result.changes)
     assert json.loads(again.text) == {DOWNLOADS: 8}
     assert not again.changes
 
 
 def test_what_somebody_has_changed_since_is_theirs() -> None:
-    made = merged("{}", DESIRED)
-    document = json.loads(made.text)
+    result = merged("{}", DESIRED)
+    document = json.loads(result.text)
     document.update({DOWNLOADS: 7, MIRRORS: [THEIRS]})
-    back = merged(json.dumps(document), Desired(), made.changes)
+    back = merged(json.dumps(document), Desired(), result.changes)
     assert json.loads(back.text) == {DOWNLOADS: 7, MIRRORS: [THEIRS]}
     assert back.left == (f"{DOWNLOADS} was changed manually to 7", f"the mirror {OURS} was removed manually")
     assert not back.changes
@@ -144,13 +144,13 @@ def test_what_somebody_has_changed_since_is_theirs() -> None:
     ],
 )
 def test_a_key_that_is_an_argument_of_dockerd_is_left_out(given: set[str], after: dict[str, Any]) -> None:
-    made = merged("{}", DESIRED, given=given)
-    assert json.loads(made.text) == after
-    assert len(made.left) == len(given)
+    result = merged("{}", DESIRED, given=given)
+    assert json.loads(result.text) == after
+    assert len(result.left) == len(given)
 
 
 @pytest.mark.parametrize(
-    ("before", "told"),
+    ("before", "reported"),
     [
         ({DOWNLOADS: "10"}, "not a whole number"),
         ({DOWNLOADS: True}, "not a whole number"),
@@ -159,6 +159,6 @@ def test_a_key_that_is_an_argument_of_dockerd_is_left_out(given: set[str], after
         ({MIRRORS: [1]}, "not a list of addresses"),
     ],
 )
-def test_values_that_docker_would_not_take_are_left(before: dict[str, Any], told: str) -> None:
-    with pytest.raises(NotPlain, match=told):
+def test_values_that_docker_would_not_take_are_left(before: dict[str, Any], reported: str) -> None:
+    with pytest.raises(NotPlain, match=reported):
         merged(json.dumps(before), DESIRED)

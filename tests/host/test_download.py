@@ -50,10 +50,10 @@ def run(fetch: Fetch) -> Result:
 
 
 def in_place(fetch: Fetch) -> bytes:
-    made = fetch.folder / fetch.asset.program
-    assert stat.S_IMODE(made.stat().st_mode) == 0o755
-    assert [path.name for path in fetch.folder.iterdir()] == [made.name]
-    return made.read_bytes()
+    created = fetch.folder / fetch.asset.program
+    assert stat.S_IMODE(created.stat().st_mode) == 0o755
+    assert [path.name for path in fetch.folder.iterdir()] == [created.name]
+    return created.read_bytes()
 
 
 def left(fetch: Fetch) -> list[str]:
@@ -63,21 +63,21 @@ def left(fetch: Fetch) -> list[str]:
 @pytest.mark.parametrize("program", ["k3d", "kubectl", "helm"])
 def test_each_program_is_brought_verified_and_placed(server: Server, tmp_path: Path, program: str) -> None:
     fetch = fetching(release(server, program, "v1.2.3", CONTENT), tmp_path)
-    said: list[str] = []
-    report = act(fetch, say=said.append)
+    output: list[str] = []
+    report = act(fetch, say=output.append)
     assert in_place(fetch) == CONTENT
     assert left(fetch) == []
     assert "downloaded v1.2.3" in report.why
-    assert said[-1].endswith(" MiB")
+    assert output[-1].endswith(" MiB")
     assert len(server.requests) == 2
 
 
 def test_progress_tells_bytes_now_and_then(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "_PAUSE", 0.0)
-    said: list[str] = []
-    act(fetching(release(server, "kubectl", "v1.2.3", bytes(3 * 1024 * 1024)), tmp_path), say=said.append)
-    assert len(said) > 3
-    assert said[-2:] == ["3.0 of 3.0 MiB", "3.0 MiB"]
+    output: list[str] = []
+    act(fetching(release(server, "kubectl", "v1.2.3", bytes(3 * 1024 * 1024)), tmp_path), say=output.append)
+    assert len(output) > 3
+    assert output[-2:] == ["3.0 of 3.0 MiB", "3.0 MiB"]
 
 
 def test_a_file_that_does_not_match_is_deleted_and_never_placed(server: Server, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_without_a_usable_checksum_nothing_is_even_asked_for(server: Server, tmp
     server.files[f"{KUBECTL}.sha256"] = text
     with pytest.raises(LaunchError, match="not a usable checksum file"):
         act(fetching(file, tmp_path))
-    assert server.asked(KUBECTL) == []
+    assert server.requests_for(KUBECTL) == []
 
 
 def test_an_archive_that_matches_but_is_none_is_not_placed(server: Server, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_an_attempt_goes_on_where_the_one_before_it_ended(
     result = run(fetch)
     assert (result.state, result.attempts) == (State.RAN, attempts), str(result.error)
     assert in_place(fetch) == CONTENT
-    assert [request.headers.get("range") for request in server.asked(KUBECTL)] == ranges
+    assert [request.headers.get("range") for request in server.requests_for(KUBECTL)] == ranges
     assert left(fetch) == []
 
 
@@ -171,7 +171,7 @@ def test_a_download_that_was_whole_but_not_yet_verified_is_not_asked_for_again(
             act(fetch)
     act(fetch)
     assert in_place(fetch) == CONTENT
-    assert len(server.asked(KUBECTL)) == 1
+    assert len(server.requests_for(KUBECTL)) == 1
 
 
 def test_another_version_or_mirror_does_not_go_on_with_the_part(server: Server, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_another_version_or_mirror_does_not_go_on_with_the_part(server: Server, 
         mirror.plan(KUBECTL, Behaviour(cut=500))
         with pytest.raises(LaunchError, match="the connection ended"):
             act(fetch)
-        assert "range" not in mirror.asked(KUBECTL)[0].headers
+        assert "range" not in mirror.requests_for(KUBECTL)[0].headers
     newer = fetching(release(server, "kubectl", "v1.2.4", b"newer"), tmp_path)
     act(newer)
     assert in_place(newer) == b"newer"
@@ -237,8 +237,8 @@ def test_credentials_of_a_mirror_stand_in_no_error_and_in_no_file(server: Server
         with pytest.raises(LaunchError, match=words) as caught:
             act(fetch)
         assert "hidden-word" not in str(caught.value)
-    kept = b"".join(path.read_bytes() for path in fetch.downloads.iterdir())
-    assert b"hidden-word" not in kept
+    remaining = b"".join(path.read_bytes() for path in fetch.downloads.iterdir())
+    assert b"hidden-word" not in remaining
     act(fetch)
     assert in_place(fetch) == CONTENT
     assert all("authorization" in request.headers for request in server.requests)
@@ -254,7 +254,7 @@ def test_being_cancelled_keeps_the_part(server: Server, tmp_path: Path) -> None:
         fetch(context)
     assert time.monotonic() - begin < 3
     act(fetch)
-    headers = server.asked(KUBECTL)[1].headers
+    headers = server.requests_for(KUBECTL)[1].headers
     assert (headers["range"], headers["if-range"]) == ("bytes=1000-", server.etag(KUBECTL))
 
 
@@ -280,19 +280,19 @@ def test_who_waited_for_another_run_takes_what_that_one_placed(server: Server, t
     server.plan(KUBECTL, Behaviour(drip=0.0, cut=1000))
     with pytest.raises(LaunchError, match="the connection ended"):
         act(first)
-    said: list[str] = []
+    output: list[str] = []
     reports: list[Report] = []
-    waiting = threading.Thread(target=lambda: reports.append(act(second, say=said.append)))
+    waiting = threading.Thread(target=lambda: reports.append(act(second, say=output.append)))
     with held(first.downloads / "kubectl.lock", "program"):
         waiting.start()
         end = time.monotonic() + 10
-        while not said:
+        while not output:
             assert time.monotonic() < end
             time.sleep(0.01)
         first.folder.mkdir(parents=True)
         (first.folder / "kubectl").write_bytes(CONTENT)  # as another run places it
     waiting.join(10)
-    assert said == ["another process is downloading it: waiting for that"]
+    assert output == ["another process is downloading it: waiting for that"]
     assert [report.skipped for report in reports] == [True]
 
 
@@ -333,4 +333,4 @@ def test_what_a_killed_process_had_is_gone_on_with(server: Server, tmp_path: Pat
     size = part.stat().st_size
     act(fetch)
     assert in_place(fetch) == CONTENT
-    assert server.asked(KUBECTL)[1].headers["range"] == f"bytes={size}-"
+    assert server.requests_for(KUBECTL)[1].headers["range"] == f"bytes={size}-"

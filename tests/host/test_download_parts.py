@@ -35,13 +35,13 @@ def test_what_was_written_is_kept_with_its_origin(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "reported",
     [None, "", "{", "[]", "3", '{"url": "https://h/helm", "more": 1}', '{"url": "https://h/helm", "total": "1"}'],
     ids=str,
 )
-def test_without_a_readable_origin_nothing_is_kept(tmp_path: Path, told: str | None) -> None:
+def test_without_a_readable_origin_nothing_is_kept(tmp_path: Path, reported: str | None) -> None:
     origin = part_of(tmp_path, Origin(url=URL), 3).path.with_name(f"{NAMED}.part.json")
-    origin.unlink() if told is None else origin.write_text(told)
+    origin.unlink() if reported is None else origin.write_text(reported)
     part = Part(tmp_path, NAMED, URL)
     assert (part.origin, part.size) == (Origin(url=URL), 0)
 

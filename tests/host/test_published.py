@@ -14,7 +14,7 @@ from tests.host.server import LINUX
 A, B = "a" * 64, "b" * 64
 
 
-def made(program: str) -> Asset:
+def result(program: str) -> Asset:
     return asset(program, "v1.2.3", LINUX, Tools())
 
 
@@ -31,7 +31,7 @@ def made(program: str) -> Asset:
     ],
 )
 def test_the_sum_of_the_asset_is_found(program: str, text: str) -> None:
-    assert published.published(text, made(program)) == A
+    assert published.published(text, result(program)) == A
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_the_sum_of_the_asset_is_found(program: str, text: str) -> None:
 )
 def test_anything_else_is_refused(program: str, text: str, why: str) -> None:
     with pytest.raises(LaunchError, match="is not a usable checksum file") as caught:
-        published.published(text, made(program))
+        published.published(text, result(program))
     assert why in caught.value.why
     assert f"tools.{program}_url" in caught.value.fix
     assert not caught.value.transient
@@ -86,20 +86,20 @@ HELM = "https://get.helm.sh/helm-v4.1.4-linux-amd64.tar.gz"
 def test_where_releases_lie(
     program: str, version: str, target: Target, url: str, sums: str, name: str, member: str | None
 ) -> None:
-    made = asset(program, version, target, Tools())
-    assert (made.url, made.checksum_url, made.name, made.member) == (url, sums, name, member)
-    assert made.listed is (program == "k3d")
-    assert made.file == f"{program}-{version}-{target}"
+    result = asset(program, version, target, Tools())
+    assert (result.url, result.checksum_url, result.name, result.member) == (url, sums, name, member)
+    assert result.listed is (program == "k3d")
+    assert result.file == f"{program}-{version}-{target}"
 
 
 def test_a_mirrors_address_may_end_in_a_slash() -> None:
-    made = asset("helm", "v4.1.4", LINUX, Tools(helm_url="http://mirror.local:8080/helm/"))
-    assert made.url == "http://mirror.local:8080/helm/helm-v4.1.4-linux-amd64.tar.gz"
-    assert made.setting == "tools.helm_url"
+    result = asset("helm", "v4.1.4", LINUX, Tools(helm_url="http://mirror.local:8080/helm/"))
+    assert result.url == "http://mirror.local:8080/helm/helm-v4.1.4-linux-amd64.tar.gz"
+    assert result.setting == "tools.helm_url"
 
 
 @pytest.mark.parametrize(
-    ("url", "wanted"),
+    ("url", "expected"),
     [
         ("https://h/a/b", "https://h/a/b"),
         ("https://me:p%40ss@h:8443/a", "https://h:8443/a"),
@@ -110,12 +110,12 @@ def test_a_mirrors_address_may_end_in_a_slash() -> None:
         ("https://[bad/a", "an address that cannot be read"),
     ],
 )
-def test_no_secret_of_an_address_is_shown(url: str, wanted: str) -> None:
-    assert bare_address(url) == wanted
+def test_no_secret_of_an_address_is_shown(url: str, expected: str) -> None:
+    assert bare_address(url) == expected
 
 
 @pytest.mark.parametrize(
-    ("system", "machine", "wanted"),
+    ("system", "machine", "expected"),
     [
         ("Linux", "x86_64", "linux-amd64"),
         ("Linux", "aarch64", "linux-arm64"),
@@ -123,8 +123,8 @@ def test_no_secret_of_an_address_is_shown(url: str, wanted: str) -> None:
         ("Darwin", "arm64", "darwin-arm64"),
     ],
 )
-def test_known_machines(system: str, machine: str, wanted: str) -> None:
-    assert str(target(system, machine)) == wanted
+def test_known_machines(system: str, machine: str, expected: str) -> None:
+    assert str(target(system, machine)) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""One request: its waiting ends wherever the server hangs, failures are told without secrets, and who is told what."""
+"""One request: it ends wherever the server hangs, failures are reported without secrets, and what is sent to whom."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def line(seconds: float = 30.0, patience: float = 20.0, cancelled: Cancel | None
     return Line(context, {}, Reach("helm", "tools.helm_url"), patience)
 
 
-def read(asked: Line, url: str) -> bytes:
-    with asked.get(url) as under_way:
+def read(waiting_line: Line, url: str) -> bytes:
+    with waiting_line.get(url) as under_way:
         assert under_way.head().status == 200
         return b"".join(under_way.chunks())
 
@@ -58,25 +58,27 @@ def test_a_body_comes_whole_also_when_its_reader_is_slow(server: Server, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("limits", "told", "hang"),
+    ("limits", "reported", "hang"),
     [
         *(({"patience": 0.15}, "has sent nothing for 0.15 s", hang) for hang in HANGS if hang != "drip"),
         *(({"seconds": 0.15}, "was not downloaded within 0.15 s", hang) for hang in HANGS),
     ],
 )
-def test_silence_and_the_deadline_end_the_waiting(server: Server, limits: dict[str, Any], told: str, hang: str) -> None:
+def test_silence_and_the_deadline_end_the_waiting(
+    server: Server, limits: dict[str, Any], reported: str, hang: str
+) -> None:
     """The deadline also where bytes still come."""
     server.files["/a"] = bytes(1000)
     server.plan("/a", HANGS[hang])
     begin = time.monotonic()
-    with pytest.raises(LaunchError, match=told.replace(".", r"\.")) as caught:
+    with pytest.raises(LaunchError, match=reported.replace(".", r"\.")) as caught:
         read(line(**limits), f"{server.url}/a")
     assert caught.value.transient is ("patience" in limits)
     assert time.monotonic() - begin < 3
 
 
 class Endless:
-    """An answer whose next bytes are always there."""
+    """A response whose next bytes are always available."""
 
     status = 200
     headers: Mapping[str, str] = MappingProxyType({})
@@ -124,8 +126,8 @@ def test_a_name_that_is_never_resolved_holds_nobody(monkeypatch: pytest.MonkeyPa
 def test_the_thread_that_is_left_behind_ends(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "_AHEAD", 2)
     server.files["/a"] = bytes(50_000_000)
-    asked = line()
-    with asked.get(f"{server.url}/a") as under_way:
+    waiting_line = line()
+    with waiting_line.get(f"{server.url}/a") as under_way:
         under_way.head()
         next(under_way.chunks())
     end = time.monotonic() + 5
@@ -199,11 +201,11 @@ def untrusted(code: int = 19) -> ssl.SSLCertVerificationError:
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
 def test_broken_lines(error: BaseException, transient: bool, words: list[str]) -> None:
-    told = REACH.broken(URL, error)
-    assert told.transient is transient
-    assert all(word in str(told) for word in words), str(told)
-    assert "hidden-word" not in str(told)
-    assert told.fix
+    reported = REACH.broken(URL, error)
+    assert reported.transient is transient
+    assert all(word in str(reported) for word in words), str(reported)
+    assert "hidden-word" not in str(reported)
+    assert reported.fix
 
 
 def test_no_secret_of_an_address_is_told_by_silence_or_a_deadline() -> None:

@@ -109,17 +109,17 @@ def test_a_file_that_somebody_has_changed_meanwhile_is_backed_up_again(tuned: Do
 
 
 @pytest.mark.parametrize(
-    ("before", "told"),
+    ("before", "reported"),
     [
         (b'{\n  // mine\n  "debug": true\n}', "a comment, which Docker does not accept"),
         (b'{"registry-mirrors": "x"}', "not a list"),
         (b'{"debug": "\xff"}', "not UTF-8"),
     ],
 )
-def test_what_is_not_plain_json_is_left(engine: Dockerd, before: bytes, told: str) -> None:
+def test_what_is_not_plain_json_is_left(engine: Dockerd, before: bytes, reported: str) -> None:
     engine.file.write_bytes(before)
     programs = engine.programs
-    with pytest.raises(BadInput, match=told) as caught:
+    with pytest.raises(BadInput, match=reported) as caught:
         tune(work(engine, programs), DESIRED)
     assert "nothing was changed" in caught.value.what
     assert (files(engine), programs.lines) == ({"daemon.json": before}, [])
@@ -227,7 +227,7 @@ def test_what_cannot_be_put_back_is_told_with_its_backup(engine: Dockerd) -> Non
 
 @pytest.mark.parametrize("written", [True, False])
 def test_a_run_that_ended_halfway_is_finished_by_the_next(tuned: Dockerd, written: bool) -> None:
-    """Before Docker was told, or between the record and the file."""
+    """Before Docker was signalled, or between the record and the file."""
     found = load_record(record_path(tuned.file).read_bytes(), tuned.file)
     assert found is not None
     record_path(tuned.file).write_bytes(dump_record(replace(found, applied=False)))

@@ -36,9 +36,9 @@ def test_what_is_written_is_read(tmp_path: Path, make: Callable[[], Writer]) -> 
     writer = make()
     path = tmp_path / "new folder" / "daemon.json"
     assert writer.read(path) is None
-    for kept in (file(b"{}", 0o600), file(b"\x00\xff\r\n", 0o644), file(b"")):
-        writer.write(path, kept)
-        assert writer.read(path) == kept
+    for remaining in (file(b"{}", 0o600), file(b"\x00\xff\r\n", 0o644), file(b"")):
+        writer.write(path, remaining)
+        assert writer.read(path) == remaining
     assert [each.name for each in path.parent.iterdir()] == ["daemon.json"]
     writer.remove(path)
     writer.remove(path)
@@ -94,12 +94,12 @@ def test_sudo_is_asked_to_read_only_where_it_must(tmp_path: Path, monkeypatch: p
     assert Sudo(programs=programs).read(tmp_path / "f") == file(b"x", stat.S_IMODE((tmp_path / "f").stat().st_mode))
     assert programs.lines == []
     monkeypatch.setattr("tasks.host.writer.look", refuse)
-    kept = Sudo(programs=programs).read(tmp_path / "f")
-    assert kept is not None
-    assert kept.data == b"x"
+    remaining = Sudo(programs=programs).read(tmp_path / "f")
+    assert remaining is not None
+    assert remaining.data == b"x"
     assert Sudo(programs=programs).read(tmp_path / "g") is None
-    (asked,) = programs.told("sudo -n cat")
-    assert asked.quiet  # a daemon.json may hold a proxy's password
+    (call,) = programs.calls_of("sudo -n cat")
+    assert call.quiet  # a daemon.json may hold a proxy's password
 
 
 def refuse(path: Path) -> None:

@@ -14,7 +14,7 @@ SERVERS, EVERYWHERE = ("server:*",), ("server:*", "agent:*")
 PARALLEL = "serialize-image-pulls=false"
 
 
-def made(
+def arguments_of(
     concurrency: int = 4, ingress: str = "traefik", image: str = "", cgroup_v1: bool = False, **cluster: Any
 ) -> list[tuple[str, tuple[str, ...]]]:
     chosen = settings(cluster=cluster, ingress={"controller": ingress})
@@ -26,7 +26,7 @@ def of(flag: str, rows: list[tuple[str, tuple[str, ...]]]) -> list[str]:
 
 
 def test_the_list_by_default() -> None:
-    assert made(concurrency=4) == [
+    assert arguments_of(concurrency=4) == [
         ("--kube-controller-manager-arg=concurrent-deployment-syncs=5", SERVERS),
         ("--kube-controller-manager-arg=concurrent-replicaset-syncs=5", SERVERS),
         ("--kube-controller-manager-arg=concurrent-statefulset-syncs=5", SERVERS),
@@ -48,7 +48,7 @@ def test_the_list_by_default() -> None:
 def test_the_larger_of_kubernetes_own_default_and_ours(
     concurrency: int, deployments: int, namespaces: int, services: int
 ) -> None:
-    rows = made(concurrency)
+    rows = arguments_of(concurrency)
     controllers = dict(each.split("=") for each in of("--kube-controller-manager-arg", rows))
     assert controllers.pop("concurrent-namespace-syncs") == str(namespaces)
     assert (controllers.pop("kube-api-qps"), controllers.pop("kube-api-burst")) == ("200", "300"), "of any machine"
@@ -58,7 +58,7 @@ def test_the_larger_of_kubernetes_own_default_and_ours(
 
 @pytest.mark.parametrize(("verbosity", "expected"), [(None, []), (0, ["v=0"]), (5, ["v=5"])])
 def test_the_schedulers_verbosity_is_off_unless_it_is_set(verbosity: int | None, expected: list[str]) -> None:
-    assert of("--kube-scheduler-arg", made(scheduler_verbosity=verbosity)) == expected
+    assert of("--kube-scheduler-arg", arguments_of(scheduler_verbosity=verbosity)) == expected
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_schedulers_verbosity_is_off_unless_it_is_set(verbosity: int | None,
     ],
 )
 def test_configured_ones_go_to_the_component_and_its_nodes(component: str, flag: str, filters: tuple[str, ...]) -> None:
-    rows = made(args={component: ["one=1", "--two=2"]})
+    rows = arguments_of(args={component: ["one=1", "--two=2"]})
     assert [row for row in rows if row[0].startswith(f"{flag}=")][-2:] == [
         (f"{flag}=one=1", filters),
         (f"{flag}=two=2", filters),
@@ -93,7 +93,7 @@ def test_configured_ones_go_to_the_component_and_its_nodes(component: str, flag:
 )
 def test_a_configured_one_replaces_the_generated_one(part: str, own: list[str], expected: list[str]) -> None:
     name = part.removeprefix("kube-").replace("-", "_")
-    assert of(f"--{part}-arg", made(scheduler_verbosity=5, args={name: own})) == expected
+    assert of(f"--{part}-arg", arguments_of(scheduler_verbosity=5, args={name: own})) == expected
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_a_configured_one_replaces_the_generated_one(part: str, own: list[str], 
 def test_traefik_holds_80_and_443_only_where_it_is_the_ingress(
     own: list[str], ingress: str, expected: list[str], off: str
 ) -> None:
-    kept = [row for row in made(ingress=ingress, args={"k3s": own}) if "-arg=" not in row[0]]
-    assert kept == [(arg, EVERYWHERE if arg == "--v=2" else SERVERS) for arg in expected]
+    remaining = [row for row in arguments_of(ingress=ingress, args={"k3s": own}) if "-arg=" not in row[0]]
+    assert remaining == [(arg, EVERYWHERE if arg == "--v=2" else SERVERS) for arg in expected]
     assert disabled(settings(cluster={"args": {"k3s": own}}).cluster, ingress) == set(off.split())
 
 
@@ -137,6 +137,6 @@ ALLOWED = "fail-cgroupv1=false"
 def test_kubelets_that_refuse_cgroup_v1_are_told_to_run_on_it(
     image: str, cgroup_v1: bool, cluster: dict[str, Any], expected: list[str]
 ) -> None:
-    rows = made(image=image, cgroup_v1=cgroup_v1, **cluster)
+    rows = arguments_of(image=image, cgroup_v1=cgroup_v1, **cluster)
     assert [text for text in of("--kubelet-arg", rows) if text.startswith("fail-cgroupv1")] == expected
     assert all(filters == EVERYWHERE for arg, filters in rows if arg.endswith(ALLOWED))

@@ -47,7 +47,7 @@ def shape(**changes: Any) -> Shape:
     return Shape(**{"image": "rancher/k3s:v1.32.3-k3s1", "agents": 2, "concurrency": 4, **changes})
 
 
-def made(
+def rendered(
     cluster: Mapping[str, Any] | None = None, ports: Ports = PORTS, files: Files | None = None, **changes: Any
 ) -> dict[str, Any]:
     """The configuration as k3d reads it: rendered, and parsed again."""
@@ -71,7 +71,7 @@ RICH: dict[str, Any] = {
 @pytest.mark.parametrize("cluster", [{}, RICH, {"limits": {"enabled": False}}])
 @pytest.mark.parametrize("agents", [0, 3])
 def test_only_fields_that_k3d_knows(cluster: dict[str, Any], agents: int) -> None:
-    config = made(
+    config = rendered(
         cluster,
         Ports(http=80, https=None, api=6550, early=7550),
         Files(registries="/state/registries.yaml", drop_in="/state/kubelet.conf"),
@@ -83,7 +83,7 @@ def test_only_fields_that_k3d_knows(cluster: dict[str, Any], agents: int) -> Non
 
 
 def test_by_default() -> None:
-    config = made(registries=("k3d-openframe-registry:5000",), files=Files(registries="/state/registries.yaml"))
+    config = rendered(registries=("k3d-openframe-registry:5000",), files=Files(registries="/state/registries.yaml"))
     assert config["metadata"] == {"name": "openframe-dev"}
     assert (config["servers"], config["agents"], config["image"]) == (1, 2, "rancher/k3s:v1.32.3-k3s1")
     assert config["kubeAPI"] == {"hostIP": "127.0.0.1", "host": "127.0.0.1", "hostPort": "6550"}
@@ -106,12 +106,12 @@ def test_by_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("servers", "wish", "expected"), [(1, None, False), (3, None, True), (1, True, True), (3, False, False)]
+    ("servers", "desired", "expected"), [(1, None, False), (3, None, True), (1, True, True), (3, False, False)]
 )
-def test_a_load_balancer_stands_before_several_servers(servers: int, wish: bool | None, expected: bool) -> None:
-    cluster = {"servers": servers, "loadbalancer": wish}
+def test_a_load_balancer_stands_before_several_servers(servers: int, desired: bool | None, expected: bool) -> None:
+    cluster = {"servers": servers, "loadbalancer": desired}
     assert balanced(settings(cluster=cluster)) is expected
-    assert made(cluster)["options"]["k3d"]["disableLoadbalancer"] is not expected
+    assert rendered(cluster)["options"]["k3d"]["disableLoadbalancer"] is not expected
 
 
 WEB = [("127.0.0.1:80:80", "server:0:direct"), ("127.0.0.1:443:443", "server:0:direct")]
@@ -132,7 +132,7 @@ BALANCED = [("127.0.0.1:80:80", "loadbalancer"), ("127.0.0.1:443:443", "loadbala
     ],
 )
 def test_ports(cluster: dict[str, Any], ports: Ports, expected: list[tuple[str, str]] | None) -> None:
-    rows = made(cluster, ports).get("ports")
+    rows = rendered(cluster, ports).get("ports")
     assert (rows and [(each["port"], *each["nodeFilters"]) for each in rows]) == expected
 
 
@@ -149,7 +149,7 @@ def test_ports(cluster: dict[str, Any], ports: Ports, expected: list[tuple[str, 
     ],
 )
 def test_what_is_written_as_on_k3ds_command_line(field: str, text: str, value: str, filters: list[str] | None) -> None:
-    (row,) = (each for each in made({field: [text]})[field] if "GOGC" not in str(each))
+    (row,) = (each for each in rendered({field: [text]})[field] if "GOGC" not in str(each))
     assert row.pop({"volumes": "volume", "env": "envVar"}[field]) == value
     assert row == ({} if filters is None else {"nodeFilters": filters})
 
@@ -168,13 +168,13 @@ def test_what_is_written_as_on_k3ds_command_line(field: str, text: str, value: s
 def test_k3s_collects_its_garbage_by_the_memory_of_its_node(
     cluster: dict[str, Any], agents: int, expected: dict[str, str]
 ) -> None:
-    rows = made(cluster, agents=agents).get("env", [])
+    rows = rendered(cluster, agents=agents).get("env", [])
     found = {row["nodeFilters"][0]: row["envVar"].removeprefix("GOGC=") for row in rows if "GOGC=" in row["envVar"]}
     assert found == expected
 
 
 def test_more_ports_go_where_they_say() -> None:
-    config = made({"ports": {"extra": ["30000-30010:30000-30010@server:0:direct", "8081:81"]}})
+    config = rendered({"ports": {"extra": ["30000-30010:30000-30010@server:0:direct", "8081:81"]}})
     assert [each["port"] for each in config["ports"][2:]] == ["30000-30010:30000-30010", "8081:81"]
     assert all(each["nodeFilters"] == ["server:0:direct"] for each in config["ports"])
 
@@ -182,7 +182,7 @@ def test_more_ports_go_where_they_say() -> None:
 @pytest.mark.parametrize("part", [("k3s", "extraArgs"), ("k3s", "nodeLabels"), ("runtime", "labels")])
 @pytest.mark.parametrize(("agents", "there"), [(0, False), (1, True)])
 def test_agents_are_named_only_where_there_are_some(part: tuple[str, str], agents: int, there: bool) -> None:
-    config = made({"kubelet_config": {"maxPods": 50}}, agents=agents)
+    config = rendered({"kubelet_config": {"maxPods": 50}}, agents=agents)
     rows = [*config["options"][part[0]][part[1]], *config["files"]]
     assert any("agent:*" in row["nodeFilters"] for row in rows) is there
     assert all("server:*" in row["nodeFilters"] or there for row in rows)
@@ -214,7 +214,7 @@ def test_the_kubelets_fields(pulls: int | None, own: dict[str, Any], expected: d
 
 
 def test_the_kubelets_drop_in_is_inline_for_one_server() -> None:
-    (file,) = made(parallel_pulls=3)["files"]
+    (file,) = rendered(parallel_pulls=3)["files"]
     assert file["destination"] == KUBELET_DROP_IN
     assert file["nodeFilters"] == ["server:*", "agent:*"]
     assert file["source"].endswith("\n")  # else k3d takes it for the name of a file
@@ -222,7 +222,9 @@ def test_the_kubelets_drop_in_is_inline_for_one_server() -> None:
 
 
 def test_the_kubelets_drop_in_is_a_volume_for_several() -> None:
-    config = made({"servers": 3, "volumes": ["/a:/b"]}, files=Files(drop_in="/state/kubelet.conf"), parallel_pulls=3)
+    config = rendered(
+        {"servers": 3, "volumes": ["/a:/b"]}, files=Files(drop_in="/state/kubelet.conf"), parallel_pulls=3
+    )
     assert "files" not in config
     assert config["volumes"] == [
         {"volume": "/a:/b"},
@@ -233,7 +235,7 @@ def test_the_kubelets_drop_in_is_a_volume_for_several() -> None:
 @pytest.mark.parametrize("cluster", [{"args": {"kubelet": ["node-ip=${IP}"]}}, {"volumes": ["$PWD:/data"]}])
 def test_a_variable_of_a_shell_is_refused(cluster: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match=r"contains a '\$'"):
-        made(cluster)
+        rendered(cluster)
 
 
 def test_a_dollar_reaches_a_node_as_it_is(tmp_path: Path) -> None:
@@ -249,7 +251,7 @@ def test_a_dollar_reaches_a_node_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cluster", "told"),
+    ("cluster", "reported"),
     [
         (
             {"env": ["P=http://me:s3cret@px:3128@agent:2"]},
@@ -262,15 +264,15 @@ def test_a_dollar_reaches_a_node_as_it_is(tmp_path: Path) -> None:
         ({"ports": {"extra": ["90:90@agent:*:direct"]}}, "goes to 2 nodes directly"),
     ],
 )
-def test_nodes_that_are_not_there_are_told_before_anything_is_pulled(cluster: dict[str, Any], told: str) -> None:
+def test_nodes_that_are_not_there_are_told_before_anything_is_pulled(cluster: dict[str, Any], reported: str) -> None:
     with pytest.raises(BadInput) as caught:
-        made(cluster)
-    assert told in caught.value.what
+        rendered(cluster)
+    assert reported in caught.value.what
     assert "s3cret" not in str(caught.value)
 
 
 def test_what_is_for_agents_alone_is_left_out_where_there_are_none() -> None:
-    config = made({"env": ["A=b@agent:*", "C=d@server:*;agent:*"], "args": {"k3s": ["v=5@agent:*"]}}, agents=0)
+    config = rendered({"env": ["A=b@agent:*", "C=d@server:*;agent:*"], "args": {"k3s": ["v=5@agent:*"]}}, agents=0)
     assert config["env"][1:] == [{"envVar": "C=d", "nodeFilters": ["server:*"]}]
     assert not any(row["arg"] == "--v=5" for row in config["options"]["k3s"]["extraArgs"])
 
@@ -282,8 +284,8 @@ AUTHORITY = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"
 def with_network(cluster: Mapping[str, Any], files: Files | None = None, **changes: Any) -> dict[str, Any]:
     chosen = settings(cluster=dict(cluster), network=NETWORK)
     given = replace(network(chosen, {}, Path("/none")), authorities=AUTHORITY)
-    made_shape = shape(network=given, registries=("k3d-openframe-registry:5000",), **changes)
-    parsed: dict[str, Any] = json.loads(render(k3d_config(chosen, made_shape, PORTS, files or Files())))
+    default_shape = shape(network=given, registries=("k3d-openframe-registry:5000",), **changes)
+    parsed: dict[str, Any] = json.loads(render(k3d_config(chosen, default_shape, PORTS, files or Files())))
     return parsed
 
 

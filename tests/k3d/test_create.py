@@ -22,10 +22,10 @@ from tasks.process.command import CommandFailed
 from tasks.settings.derived import API_READY, CREATE_CLUSTER
 from tests.given import context, facts, settings
 from tests.given_live import FakeApi, reached
-from tests.programs import Answer, Asked, FakePrograms
+from tests.programs import Answer, Call, FakePrograms
 
 FIRST, SECOND = Ports(http=80, https=443, api=6550), Ports(http=8080, https=443, api=6550)
-TAKEN = (
+OCCUPIED = (
     'time="2026-11-25T02:00:00Z" level=error msg="Failed Cluster Start: Failed to start server: '
     "Error response from daemon: driver failed programming external connectivity on endpoint "
     'k3d-openframe-dev-server-0: Bind for 127.0.0.1:80 failed: port is already allocated"'
@@ -37,13 +37,13 @@ NODES = "docker ps --all --quiet --no-trunc --filter label=k3d.cluster=openframe
 
 
 class Next:
-    """Chooses the second ports, and remembers what it was told."""
+    """Chooses the second ports, and records its arguments."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Ports, int | None]] = []
+        self.requests: list[tuple[Ports, int | None]] = []
 
-    def __call__(self, ports: Ports, told: int | None) -> Ports:
-        self.asked.append((ports, told))
+    def __call__(self, ports: Ports, reported: int | None) -> Ports:
+        self.requests.append((ports, reported))
         return SECOND
 
 
@@ -57,7 +57,7 @@ def programs(*create: Answer | str, nodes: str = "") -> FakePrograms:
     return FakePrograms(answers={"k3d cluster create": list(create), NODES: nodes, "docker rm": ""})
 
 
-def refused(text: str = TAKEN) -> Answer:
+def refused(text: str = OCCUPIED) -> Answer:
     return Answer(err=text, code=1)
 
 
@@ -122,15 +122,17 @@ def test_the_kubelets_drop_in(tmp_path: Path, servers: int, as_file: bool) -> No
         assert json.loads(file.read_text(encoding="utf-8"))["maxPods"] == 50
 
 
-@pytest.mark.parametrize(("text", "told"), [(TAKEN, 80), (UNNAMED, None), (PRIVILEGED, 443), (PASSING, None)], ids=str)
+@pytest.mark.parametrize(
+    ("text", "reported"), [(OCCUPIED, 80), (UNNAMED, None), (PRIVILEGED, 443), (PASSING, None)], ids=str
+)
 @pytest.mark.parametrize("nodes", ["one\ntwo\n", ""])
-def test_a_port_that_is_taken_after_all(tmp_path: Path, text: str, told: int | None, nodes: str) -> None:
-    """Nodes that were made are removed on purpose: the watch must not take their end for a failure."""
+def test_a_port_that_is_taken_after_all(tmp_path: Path, text: str, reported: int | None, nodes: str) -> None:
+    """Created nodes are removed on purpose: the watch must not report their end as a failure."""
     seen: list[bool] = []
 
-    def remove(asked: Asked) -> str:
+    def remove(request: Call) -> str:
         seen.append(given.outputs.removing)
-        assert asked.line == "docker rm --force --volumes one two"
+        assert request.line == "docker rm --force --volumes one two"
         return ""
 
     fake, choose = programs(refused(text), "", nodes=nodes), Next()
@@ -138,7 +140,7 @@ def test_a_port_that_is_taken_after_all(tmp_path: Path, text: str, told: int | N
     given = facts(tmp_path, fake)
     result = run(given, choose)
     assert (result.state, result.attempts) == (State.RAN, 2)
-    assert choose.asked == [(FIRST, told)]
+    assert choose.requests == [(FIRST, reported)]
     assert given.outputs.ports == SECOND
     assert (seen, given.outputs.removing) == ([True] * bool(nodes), False)
     assert "port 80 was taken: 8080 is used" in result.why
@@ -155,15 +157,15 @@ def test_once_for_each_port_and_then_no_more(tmp_path: Path) -> None:
     assert "port 80 is already in use" in result.error.why
     assert "docker ps shows" in result.error.fix
     assert result.exit_code == 1
-    assert len(choose.asked) == 3
+    assert len(choose.requests) == 3
 
 
-@pytest.mark.parametrize(("text", "cause"), [(TAKEN, "port-taken"), (PASSING, "address-clash")])
+@pytest.mark.parametrize(("text", "cause"), [(OCCUPIED, "port-taken"), (PASSING, "address-clash")])
 def test_a_cluster_that_work_has_gone_into_is_not_made_again(tmp_path: Path, text: str, cause: str) -> None:
     """A load balancer starts last: when its port is refused, the API has answered long ago."""
     chosen = settings(cluster={"servers": 3})
 
-    def answers_then_fails(_asked: object) -> Answer:
+    def answers_then_fails(_call: object) -> Answer:
         given.paths.kubeconfig.write_text("of this cluster", encoding="utf-8")
         return refused(text)
 
@@ -172,7 +174,7 @@ def test_a_cluster_that_work_has_gone_into_is_not_made_again(tmp_path: Path, tex
     result = run(given, choose)
     assert (result.state, result.attempts) == (State.FAILED, 1)
     assert isinstance(result.error, CommandFailed)
-    assert (result.error.cause, choose.asked, len(fake.calls)) == (cause, [], 1)
+    assert (result.error.cause, choose.requests, len(fake.calls)) == (cause, [], 1)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +189,7 @@ def test_a_cluster_that_work_has_gone_into_is_not_made_again(tmp_path: Path, tex
 def test_other_failures_are_told_with_their_cause(tmp_path: Path, answer: Answer, cause: str | None) -> None:
     choose = Next()
     result = run(facts(tmp_path, programs(answer)), choose)
-    assert (result.state, result.attempts, choose.asked) == (State.FAILED, 1, [])
+    assert (result.state, result.attempts, choose.requests) == (State.FAILED, 1, [])
     assert isinstance(result.error, CommandFailed)
     if cause is None:
         assert "did not end within 200 s" in str(result.error)
@@ -196,7 +198,7 @@ def test_other_failures_are_told_with_their_cause(tmp_path: Path, answer: Answer
 
 
 @pytest.mark.parametrize(
-    ("wishes", "ports", "why"),
+    ("options", "ports", "why"),
     [
         ({}, FIRST, ""),
         ({}, SECOND, "port 80 was taken: 8080 is used"),
@@ -208,16 +210,16 @@ def test_other_failures_are_told_with_their_cause(tmp_path: Path, answer: Answer
     ],
 )
 def test_ports_that_differ_from_the_wish_are_told(
-    tmp_path: Path, wishes: dict[str, Any], ports: Ports, why: str
+    tmp_path: Path, options: dict[str, Any], ports: Ports, why: str
 ) -> None:
-    given = facts(tmp_path, programs(""), settings=settings(cluster={"ports": wishes}), ports=ports)
+    given = facts(tmp_path, programs(""), settings=settings(cluster={"ports": options}), ports=ports)
     report = creation(given, Next())(context(CREATE_CLUSTER))
     assert report is not None
     assert report.why == why
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "reported"),
     [
         ("\x1b[36mINFO\x1b[0m[0003] Starting server 'k3d-dev-server-0'", "Starting server 'k3d-dev-server-0'"),
         ("INFO[0000] Prep: Network", "Prep: Network"),
@@ -226,10 +228,10 @@ def test_ports_that_differ_from_the_wish_are_told(
         ("something of its own", "something of its own"),
     ],
 )
-def test_its_own_lines_are_progress(tmp_path: Path, line: str, told: str) -> None:
-    said: list[str] = []
-    creation(facts(tmp_path, programs(line)), Next())(context(CREATE_CLUSTER, say=said.append))
-    assert said == [told]
+def test_its_own_lines_are_progress(tmp_path: Path, line: str, reported: str) -> None:
+    output: list[str] = []
+    creation(facts(tmp_path, programs(line)), Next())(context(CREATE_CLUSTER, say=output.append))
+    assert output == [reported]
 
 
 def test_a_dollar_stops_it_before_k3d_is_asked(tmp_path: Path) -> None:
@@ -240,7 +242,7 @@ def test_a_dollar_stops_it_before_k3d_is_asked(tmp_path: Path) -> None:
     assert fake.calls == []
 
 
-GONE = (
+MISSING = (
     "FATA[0005] Failed Cluster Start: Failed to add one or more agents: Node k3d-openframe-dev-agent-0 failed to get "
     "ready: error waiting for log line `successfully registered node` from node 'k3d-openframe-dev-agent-0': stopped "
     "returning log lines: node k3d-openframe-dev-agent-0 is running=false in status=exited"
@@ -251,20 +253,20 @@ ENDED = {"Running": False, "ExitCode": 137}
 
 
 @pytest.mark.parametrize(
-    ("state", "told", "says"),
+    ("state", "reported", "says"),
     [
-        (ENDED, GONE, "the node k3d-openframe-dev-agent-0 has ended: it was killed"),
-        ({"Running": False, "ExitCode": 3}, GONE, "the node k3d-openframe-dev-agent-0 has ended with code 3"),
-        ({"Running": True}, GONE, "k3d ended with code 1"),
-        (None, GONE, "k3d ended with code 1"),
-        (ENDED, GONE.partition(": node k3d")[0], "the Docker engine has stopped, or was restarted"),
+        (ENDED, MISSING, "the node k3d-openframe-dev-agent-0 has ended: it was killed"),
+        ({"Running": False, "ExitCode": 3}, MISSING, "the node k3d-openframe-dev-agent-0 has ended with code 3"),
+        ({"Running": True}, MISSING, "k3d ended with code 1"),
+        (None, MISSING, "k3d ended with code 1"),
+        (ENDED, MISSING.partition(": node k3d")[0], "the Docker engine has stopped, or was restarted"),
     ],
     ids=["killed", "ended", "runs", "gone", "log-broken-off"],
 )
 def test_a_node_that_has_ended_is_told_as_such(
-    tmp_path: Path, state: dict[str, Any] | None, told: str, says: str
+    tmp_path: Path, state: dict[str, Any] | None, reported: str, says: str
 ) -> None:
-    fake = programs(refused(told))
+    fake = programs(refused(reported))
     fake.answers["docker container inspect"] = json.dumps([{"State": state}] if state is not None else [])
     fake.answers["docker logs"] = "some lines"
     result = run(facts(tmp_path, fake), Next())
@@ -292,11 +294,11 @@ def test_a_cache_is_named_where_no_push_registry_is(
     tmp_path: Path, registries: Mapping[str, Any], expected: bool
 ) -> None:
     given = facts(tmp_path, settings=settings(registries=registries))
-    made = {step.name: step for step in cluster_steps(given, (), lambda ports, _told: ports)}
-    assert names_a_cache(given) == (WITHDRAW in made) == expected
-    assert made[MARK].needs == ((CREATE_CLUSTER, WITHDRAW) if expected else (CREATE_CLUSTER,))
+    created = {step.name: step for step in cluster_steps(given, (), lambda ports, _reported: ports)}
+    assert names_a_cache(given) == (WITHDRAW in created) == expected
+    assert created[MARK].needs == ((CREATE_CLUSTER, WITHDRAW) if expected else (CREATE_CLUSTER,))
     if expected:
-        assert made[WITHDRAW].needs == (CREATE_CLUSTER, API_READY)  # after k3d has written it
+        assert created[WITHDRAW].needs == (CREATE_CLUSTER, API_READY)  # after k3d has written it
 
 
 @pytest.mark.parametrize(
@@ -315,7 +317,7 @@ def test_a_cache_is_named_where_no_push_registry_is(
 def test_only_what_names_a_cache_is_removed(
     tmp_path: Path, answer: Any, refused: bool, removed: bool, note: bool
 ) -> None:
-    """Where tools are told to push to; what fails is a note."""
+    """The registry that tools are to push to; a failure is a note."""
     fake = FakePrograms(otherwise=Answer(err="Error from server (Forbidden)" * refused, code=int(refused)))
     given = facts(tmp_path, fake, settings=settings(registries=NO_PUSH))
     reached(given, FakeApi(answers={PATH: answer}))

@@ -42,12 +42,12 @@ COPY = f"docker cp {SERVER['Id']}:/output/kubeconfig.yaml -"
 def archive(text: str, **header: object) -> bytes:
     """As `docker cp … -` writes it."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as made:
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as result:
         info = tarfile.TarInfo("kubeconfig.yaml")
         info.size = len(text.encode())
         for name, value in header.items():
             setattr(info, name, value)
-        made.addfile(info, io.BytesIO(text.encode()))
+        result.addfile(info, io.BytesIO(text.encode()))
     return buffer.getvalue()
 
 
@@ -93,7 +93,7 @@ def test_an_archive_is_no_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "answered"),
+    ("result", "answered"),
     [
         (True, archive("")),
         (True, archive("apiVersion: v1\n")),
@@ -103,9 +103,9 @@ def test_an_archive_is_no_text(tmp_path: Path) -> None:
     ],
     ids=["empty", "begun", "missing", "missing-20.10", "no-server-yet"],
 )
-def test_what_is_not_written_yet_is_asked_for_again(tmp_path: Path, made: bool, answered: Answer | bytes) -> None:
-    fake = programs(*([answered] if made else []), archive(WRITTEN))
-    if not made:
+def test_what_is_not_written_yet_is_asked_for_again(tmp_path: Path, result: bool, answered: Answer | bytes) -> None:
+    fake = programs(*([answered] if result else []), archive(WRITTEN))
+    if not result:
         fake.answers[INSPECT] = [Answer(out="[]\n", err="No such container", code=1), json.dumps([SERVER])]
     given = facts(tmp_path, fake)
     with pytest.raises(LaunchError, match="has not written its kubeconfig yet") as caught:
@@ -117,7 +117,7 @@ def test_what_is_not_written_yet_is_asked_for_again(tmp_path: Path, made: bool, 
 
 
 @pytest.mark.parametrize(
-    ("theirs", "said"),
+    ("theirs", "output"),
     [
         (container("server-0", "server", ours=False), "that this project did not create"),
         (container("server-0", "server", labels={OWNER: OTHER}), "belongs to alice@laptop"),
@@ -125,13 +125,13 @@ def test_what_is_not_written_yet_is_asked_for_again(tmp_path: Path, made: bool, 
     ids=["by-hand", "another-user"],
 )
 def test_a_cluster_of_the_same_name_that_another_has_made_meanwhile_is_not_entered(
-    tmp_path: Path, theirs: dict[str, Any], said: str
+    tmp_path: Path, theirs: dict[str, Any], output: str
 ) -> None:
     """Else all that a launch puts in would go there: with --keep-going even after our own creation has failed."""
     fake = FakePrograms(answers={INSPECT: json.dumps([theirs]), "docker cp": Answer(raw=archive(WRITTEN))})
     given = facts(tmp_path, fake)
     given = replace(given, shape=replace(given.shape, owner=ME.label))
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises(BadInput, match=output):
         fetch_kubeconfig(given, context())
     assert not given.paths.kubeconfig.exists()
     assert fake.lines == [INSPECT]
@@ -153,28 +153,28 @@ def test_the_api_is_opened_anew_with_a_new_kubeconfig(tmp_path: Path, monkeypatc
 
 
 def test_the_first_answer_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, int]] = []
+    probed: list[tuple[str, int]] = []
 
     def answers(host: str, port: int) -> bool:
-        asked.append((host, port))
+        probed.append((host, port))
         given.outputs.ports = Ports(http=None, https=None, api=6551)  # chosen anew meanwhile
-        return len(asked) > 2
+        return len(probed) > 2
 
     monkeypatch.setattr(client, "port_answers", answers)
     given = facts(tmp_path)
     first_answer(given, context())
-    assert asked == [("127.0.0.1", 6550), ("127.0.0.1", 6551), ("127.0.0.1", 6551)]
+    assert probed == [("127.0.0.1", 6550), ("127.0.0.1", 6551), ("127.0.0.1", 6551)]
 
 
 @pytest.mark.parametrize("wait_for", [first_answer, wait_api_ready])
 def test_a_wait_ends_with_its_deadline_or_when_it_is_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[[Facts, Context], None]
 ) -> None:
-    asked: list[object] = []
+    probed: list[object] = []
 
     def third(*given: object) -> bool:
-        asked.append(given)
-        return len(asked) > 2
+        probed.append(given)
+        return len(probed) > 2
 
     monkeypatch.setattr(client, "port_answers", third)
     monkeypatch.setattr(wait, "ready", third)
@@ -183,12 +183,12 @@ def test_a_wait_ends_with_its_deadline_or_when_it_is_cancelled(
     given.paths.state.mkdir(parents=True)
     given.paths.kubeconfig.write_text(WRITTEN, encoding="utf-8")
     wait_for(given, context())
-    assert len(asked) == 3
-    asked.clear()
+    assert len(probed) == 3
+    probed.clear()
     with pytest.raises(LaunchError):
         wait_for(given, context(deadline=0.0))
     cancelled = Cancel()
     cancelled.set()
-    asked.clear()
+    probed.clear()
     with pytest.raises(Stopped):
         wait_for(given, context(cancelled=cancelled))

@@ -36,10 +36,10 @@ THEIRS = {
 def given(folder: Path, *, runs: bool = False, chosen: Settings | None = None, **more: Any) -> Facts:
     """the facts with the private kubeconfig of its cluster, as after `read its kubeconfig`."""
     presence = Presence.RUNNING if runs else Presence.ABSENT
-    made = facts(folder, presence=presence, settings=chosen, **more)
-    made.paths.state.mkdir(parents=True, exist_ok=True)
-    made.paths.kubeconfig.write_text(ADMIN, encoding="utf-8")
-    return made
+    result = facts(folder, presence=presence, settings=chosen, **more)
+    result.paths.state.mkdir(parents=True, exist_ok=True)
+    result.paths.kubeconfig.write_text(ADMIN, encoding="utf-8")
+    return result
 
 
 def mine(folder: Path) -> Path:
@@ -49,8 +49,8 @@ def mine(folder: Path) -> Path:
     return path
 
 
-def skips(made: Facts) -> tuple[str | None, str | None]:
-    merging, switching = kubeconfig.steps(made, ())
+def skips(result: Facts) -> tuple[str | None, str | None]:
+    merging, switching = kubeconfig.steps(result, ())
     return merging.skip, switching.skip
 
 
@@ -78,7 +78,7 @@ def test_the_first_file_of_kubeconfig(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "expected"),
+    ("options", "expected"),
     [
         ({}, (None, None)),
         ({"switch": False}, (None, "kubeconfig.switch is false")),
@@ -87,9 +87,9 @@ def test_the_first_file_of_kubeconfig(tmp_path: Path) -> None:
     ],
 )
 def test_both_can_be_switched_off(
-    tmp_path: Path, wishes: dict[str, bool], expected: tuple[str | None, str | None]
+    tmp_path: Path, options: dict[str, bool], expected: tuple[str | None, str | None]
 ) -> None:
-    assert skips(given(tmp_path, chosen=settings(kubeconfig=wishes))) == expected
+    assert skips(given(tmp_path, chosen=settings(kubeconfig=options))) == expected
 
 
 def test_on_a_cluster_that_runs_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,9 +97,9 @@ def test_on_a_cluster_that_runs_only_what_is_missing(tmp_path: Path, monkeypatch
     assert skips(facts(tmp_path, presence=Presence.RUNNING, live=live())) == (None, None)
     assert skips(given(tmp_path, runs=True)) == (None, None)
     merge(path, ADMIN.replace("6550", "6999"))  # of another cluster of that name
-    made = given(tmp_path, runs=True)
-    assert skips(made) == (None, None)
-    act(kubeconfig.steps(made, ())[0])
+    result = given(tmp_path, runs=True)
+    assert skips(result) == (None, None)
+    act(kubeconfig.steps(result, ())[0])
     assert skips(given(tmp_path, runs=True)) == (f"{path} has it", None)
     switch(path, "k3d-openframe-dev")
     assert skips(given(tmp_path, runs=True)) == (f"{path} has it", "it is the current context")
@@ -144,10 +144,10 @@ def test_a_file_that_turns_out_to_be_read_only_does_not_end_the_launch(
     path = mine(tmp_path)
     before = path.read_text(encoding="utf-8")
     _refused(monkeypatch, errno.EROFS)
-    made = given(tmp_path)
-    report = act(kubeconfig.steps(made, ())[0])
+    result = given(tmp_path)
+    report = act(kubeconfig.steps(result, ())[0])
     assert report.skipped
-    assert f"export KUBECONFIG={made.paths.kubeconfig}" in report.why
+    assert f"export KUBECONFIG={result.paths.kubeconfig}" in report.why
     assert path.read_text(encoding="utf-8") == before
 
 
@@ -157,17 +157,17 @@ def test_one_that_is_seen_to_be_read_only_is_told_before_anything_begins(
 ) -> None:
     mine(tmp_path)
     monkeypatch.setattr("tasks.k3d.kubeconfig.unwritable", lambda *_: "Read-only file system")
-    made = given(tmp_path, runs=runs)
-    steps = kubeconfig.steps(made, ())
-    told = f"{tmp_path}/.kube/config cannot be written (Read-only file system): export KUBECONFIG="
-    assert [step.skip for step in steps] == [f"{told}{made.paths.kubeconfig}"] * 2
+    result = given(tmp_path, runs=runs)
+    steps = kubeconfig.steps(result, ())
+    reported = f"{tmp_path}/.kube/config cannot be written (Read-only file system): export KUBECONFIG="
+    assert [step.skip for step in steps] == [f"{reported}{result.paths.kubeconfig}"] * 2
     assert steps[0].notes == (steps[0].skip,), "and again at the end"
     assert kubeconfig.warnings(steps) == [f"warning: {steps[0].skip}"]
 
 
-@pytest.mark.parametrize(("text", "said"), [("a: [", "did not find"), ("- a\n", "a list"), (None, "it is a folder")])
+@pytest.mark.parametrize(("text", "output"), [("a: [", "did not find"), ("- a\n", "a list"), (None, "it is a folder")])
 def test_one_that_is_no_kubeconfig_stays_and_does_not_end_the_launch(
-    tmp_path: Path, text: str | None, said: str
+    tmp_path: Path, text: str | None, output: str
 ) -> None:
     good = kubeconfig.steps(given(tmp_path), ())  # planned before it was broken
     path = tmp_path / ".kube" / "config"
@@ -181,9 +181,9 @@ def test_one_that_is_no_kubeconfig_stays_and_does_not_end_the_launch(
         report = act(step)
         assert report.skipped
         assert "it is not a kubeconfig" in report.why
-        assert said in report.why
+        assert output in report.why
     steps = kubeconfig.steps(given(tmp_path), ())
-    assert all("it is not a kubeconfig" in str(step.skip) and said in str(step.skip) for step in steps)
+    assert all("it is not a kubeconfig" in str(step.skip) and output in str(step.skip) for step in steps)
     assert len(kubeconfig.warnings(steps)) == 1
     assert path.is_dir() or path.read_text() == text
 
@@ -194,14 +194,14 @@ def test_an_entry_of_a_cluster_elsewhere_is_neither_replaced_nor_made_current(tm
     theirs = {"name": "k3d-openframe-dev", "cluster": {"server": "https://me:t@10.0.0.5:6443", "x": "y"}}
     path.write_text(yaml.safe_dump({**THEIRS, "clusters": [theirs]}), encoding="utf-8")
     before = path.read_text(encoding="utf-8")
-    said = "its k3d-openframe-dev is another cluster's, https://10.0.0.5:6443"
+    output = "its k3d-openframe-dev is another cluster's, https://10.0.0.5:6443"
     merging, switching = kubeconfig.steps(given(tmp_path), ())
     assert merging.skip == switching.skip
     assert merging.skip is not None
-    assert said in merging.skip
+    assert output in merging.skip
     path.unlink()
     steps = kubeconfig.steps(given(tmp_path), ())
     path.write_text(before, encoding="utf-8")
     for step in steps:  # it has come since
-        assert said in act(step).why
+        assert output in act(step).why
     assert path.read_text(encoding="utf-8") == before

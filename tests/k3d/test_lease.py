@@ -15,14 +15,16 @@ from tasks.core.errors import LaunchError
 from tasks.core.files import place
 from tasks.k3d.lease import REMOVAL, USE, Lease, Leases, read
 from tests.given import context
-from tests.programs import Answer, Asked, FakePrograms
+from tests.programs import Answer, Call, FakePrograms
 
 
 def lease(kind: str, who: str = "somebody", **changes: Any) -> str:
     """A row of `docker volume ls`; of a process elsewhere, if not given otherwise."""
     given = {"volume": f"openframe-lease-{kind}", "place": "elsewhere", "pid": 1, "until": time.time() + 60, **changes}
-    made = Lease(kind=kind, who=who, **given)
-    return json.dumps({"Driver": "local", "Labels": f"a=b,openframe.lease={made.label}", "Name": made.volume}) + "\n"
+    result = Lease(kind=kind, who=who, **given)
+    return (
+        json.dumps({"Driver": "local", "Labels": f"a=b,openframe.lease={result.label}", "Name": result.volume}) + "\n"
+    )
 
 
 class Engine:
@@ -32,18 +34,18 @@ class Engine:
         self.volumes = {json.loads(row)["Name"]: row for row in rows}
         answers: dict[str, Any] = {
             "docker volume create": self._create,
-            "docker volume ls": lambda _asked: "".join(self.volumes.values()),
+            "docker volume ls": lambda _call: "".join(self.volumes.values()),
             "docker volume rm": self._remove,
         }
         self.programs = FakePrograms(answers=answers)
 
-    def _create(self, asked: Asked) -> str:
-        label, name = asked.command.argv[4:6]
+    def _create(self, call: Call) -> str:
+        label, name = call.command.argv[4:6]
         self.volumes[name] = json.dumps({"Labels": label, "Name": name}) + "\n"
         return name
 
-    def _remove(self, asked: Asked) -> str:
-        for name in asked.command.argv[4:]:
+    def _remove(self, call: Call) -> str:
+        for name in call.command.argv[4:]:
             self.volumes.pop(name, None)
         return ""
 
@@ -90,22 +92,22 @@ def test_a_removal_is_taken_back_after_a_failure() -> None:
 def test_who_uses_waits_for_a_removal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.k3d.lease._PAUSE", 0.01)
     engine = Engine(lease(REMOVAL, "invoke registry --purge by bob"))
-    said: list[str] = []
+    output: list[str] = []
 
     def say(line: str) -> None:
         assert engine.kinds == [REMOVAL, USE], "it is written before it is waited: the other sees it"
-        said.append(line)
+        output.append(line)
         engine.volumes.pop("openframe-lease-removal")
 
     Leases(engine.programs).use("mine", 60, context(say=say))
-    assert said == ["waiting for invoke registry --purge by bob"]
+    assert output == ["waiting for invoke registry --purge by bob"]
     engine = Engine(lease(REMOVAL, "bob"))
     with pytest.raises(LaunchError, match="are being removed: bob"):
         Leases(engine.programs).use("mine", 60, context(deadline=0.05))
 
 
 @pytest.fixture(scope="module")
-def gone() -> int:
+def ended_pid() -> int:
     """The number of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait(10)
@@ -122,9 +124,9 @@ def gone() -> int:
         ({"pid": None}, False),  # numbers of processes elsewhere mean nothing here
     ],
 )
-def test_a_holder_that_is_gone_is_nobody(gone: int, changes: dict[str, Any], over: bool) -> None:
+def test_a_holder_that_is_gone_is_nobody(ended_pid: int, changes: dict[str, Any], over: bool) -> None:
     if "pid" in changes and changes["pid"] is None:
-        changes = {**changes, "pid": gone}
+        changes = {**changes, "pid": ended_pid}
     engine = Engine(lease(REMOVAL, **changes))
     if over:
         Leases(engine.programs).use("mine", 60, context())

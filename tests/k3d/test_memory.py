@@ -1,4 +1,4 @@
-"""What nodes take for their memory: files of ours where the engine sees them, else k3d's own way."""
+"""What nodes report as their memory: files of the launch where the engine can mount them, else k3d's own way."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def configured(files: Files, agents: int = 2, **cluster: Any) -> dict[str, Any]:
 
 
 def memory(config: dict[str, Any]) -> dict[str, Any]:
-    """What k3d is told of it."""
+    """The memory options of k3d."""
     return {name: size for name, size in config["options"]["runtime"].items() if name != "labels"}
 
 
@@ -68,15 +68,15 @@ def test_agents_are_named_only_where_there_are_some(agents: int, roles: list[str
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A machine that tells of its memory in one way, unless this folder is there."""
+    """A machine that reports its memory in one way, unless this folder exists."""
     folder = tmp_path / "sys" / "edac"
     monkeypatch.setattr("tasks.k3d.create.EDAC", str(folder))
     return folder
 
 
-def written(made: Facts) -> dict[str, Any]:
-    write_config(made, PORTS)
-    found: dict[str, Any] = json.loads(made.paths.k3d_config.read_text(encoding="utf-8"))
+def written(result: Facts) -> dict[str, Any]:
+    write_config(result, PORTS)
+    found: dict[str, Any] = json.loads(result.paths.k3d_config.read_text(encoding="utf-8"))
     return found
 
 
@@ -89,24 +89,24 @@ def written(made: Facts) -> dict[str, Any]:
     ],
 )
 def test_they_say_what_the_limits_will_be(tmp_path: Path, limits: dict[str, str], server: int, agent: int) -> None:
-    made = facts(tmp_path, settings=settings(cluster={"limits": limits}), host=engine())
-    config = written(made)
-    files = {role: made.paths.state / f"meminfo-{role}" for role in ("server", "agent")}
+    result = facts(tmp_path, settings=settings(cluster={"limits": limits}), host=engine())
+    config = written(result)
+    files = {role: result.paths.state / f"meminfo-{role}" for role in ("server", "agent")}
     assert [row["volume"] for row in config["volumes"]] == [f"{file}:/proc/meminfo:ro" for file in files.values()]
     for file, size in ((files["server"], server), (files["agent"], agent)):
         assert file.read_text() == f"MemTotal: {size} kB\nSwapTotal: 0 kB\n"
         assert stat.S_IMODE(file.stat().st_mode) == 0o644, "the nodes read it"
     assert memory(config) == {}
-    assert not (made.paths.state / "edac").exists()
+    assert not (result.paths.state / "edac").exists()
 
 
 def test_the_second_way_is_an_empty_folder_of_ours(tmp_path: Path, plain: Path) -> None:
     plain.mkdir(parents=True)
-    made = facts(tmp_path, host=engine())
+    result = facts(tmp_path, host=engine())
     for _ in range(2):  # a second attempt writes them again
-        rows = [row["volume"] for row in written(made)["volumes"]]
-        assert rows[-1] == f"{made.paths.state}/edac:{EDAC}:ro"
-    assert list((made.paths.state / "edac").iterdir()) == []
+        rows = [row["volume"] for row in written(result)["volumes"]]
+        assert rows[-1] == f"{result.paths.state}/edac:{EDAC}:ro"
+    assert list((result.paths.state / "edac").iterdir()) == []
 
 
 @pytest.mark.parametrize(("host", "sizes"), [("none", 2), ("elsewhere", 2), ("unlimited", 0)])
@@ -114,8 +114,8 @@ def test_where_the_engine_does_not_see_them_there_are_none(tmp_path: Path, host:
     """In a machine of its own, or on another one; and where nothing is limited."""
     chosen = settings(cluster={"limits": {"enabled": host != "unlimited"}})
     hosts = {"none": None, "elsewhere": replace(engine(), here=False), "unlimited": engine()}
-    made = facts(tmp_path, settings=chosen, host=hosts[host])
-    config = written(made)
+    result = facts(tmp_path, settings=chosen, host=hosts[host])
+    config = written(result)
     assert len(memory(config)) == sizes
     assert "volumes" not in config
-    assert not list(made.paths.state.glob("meminfo-*"))
+    assert not list(result.paths.state.glob("meminfo-*"))

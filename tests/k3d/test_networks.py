@@ -17,7 +17,7 @@ from tests.given import act, cluster_state, context, facts, node, settings
 from tests.given_engine import ONLY_PUSH, PUSHED, engine, only
 from tests.programs import Answer, FakePrograms
 
-GONE = Answer(code=1, err="Error response from daemon: network 95c98e4ebfec0736 not found")
+MISSING = Answer(code=1, err="Error response from daemon: network 95c98e4ebfec0736 not found")
 START = Command(argv=("k3d", "cluster", "start", "openframe-dev"))
 OWN, OTHER = "k3d-openframe-dev", "k3d-other"
 
@@ -30,7 +30,7 @@ def _answers(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("state", "verb"), [("exited", "start"), ("restarting", "restart")])
 def test_a_registry_starts_outside_of_them(tmp_path: Path, state: str, verb: str) -> None:
     found = inspected.registry(state=state, networks=("bridge", OWN, OTHER))
-    answers = {"docker container inspect": json.dumps([found]), f"docker {verb}": [GONE, ""]}
+    answers = {"docker container inspect": json.dumps([found]), f"docker {verb}": [MISSING, ""]}
     fake = engine(**answers, **{f"docker network connect {OTHER}": Answer(code=1, err="not found")})
     report = act(only(facts(tmp_path, fake, settings=ONLY_PUSH)))
     assert "started" in report.why
@@ -45,7 +45,7 @@ def test_a_registry_starts_outside_of_them(tmp_path: Path, state: str, verb: str
 
 
 def test_a_registry_that_is_made_for_a_cluster_without_its_network_makes_it(tmp_path: Path) -> None:
-    fake = engine(**{"docker network connect": [GONE, ""]})
+    fake = engine(**{"docker network connect": [MISSING, ""]})
     act(only(facts(tmp_path, fake, settings=ONLY_PUSH, presence=Presence.STOPPED)))
     connect, create = f"docker network connect {OWN} {PUSHED}", f"docker network create --label app=k3d {OWN}"
     assert fake.lines[-3:] == [connect, create, connect]
@@ -53,7 +53,7 @@ def test_a_registry_that_is_made_for_a_cluster_without_its_network_makes_it(tmp_
 
 @pytest.mark.parametrize("subnet", ["auto", "172.28.0.0/16"])
 def test_a_cluster_starts_in_a_new_network(tmp_path: Path, subnet: str) -> None:
-    fake = engine(**{"k3d cluster start": [GONE, ""]})
+    fake = engine(**{"k3d cluster start": [MISSING, ""]})
     chosen = settings(registries={"caches": []}, cluster={"subnet": subnet})
     given = facts(tmp_path, fake, settings=chosen, presence=Presence.STOPPED)
     start_cluster(given, START, context())

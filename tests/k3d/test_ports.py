@@ -1,4 +1,4 @@
-"""Host ports: wishes, fallbacks, any; those of a cluster that stands; and those that its removal frees."""
+"""Host ports: configured ones, fallbacks, any; those of an existing cluster; and those that its removal frees."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_with_a_load_balancer_the_first_servers_own_port_is_known_too(taken: Tak
 
 @pytest.mark.parametrize("presence", [Presence.ABSENT, Presence.INCOMPLETE])
 def test_a_cluster_that_has_to_be_made_gets_what_is_wished(taken: Taken, presence: Presence) -> None:
-    """Of a half-made one the load balancer may be missing, which publishes 80 and 443."""
+    """In a partly created cluster the load balancer, which publishes 80 and 443, may be missing."""
     nodes = () if presence is Presence.ABSENT else (given.node("server-0"),)
     taken.by(6550)
     ports = ports_for(docker(), given.settings(), given.cluster_state(presence, *nodes), engine())
@@ -146,15 +146,15 @@ def test_what_is_made_anew_follows_the_settings(taken: Taken, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("told", "busy", "published", "http"),
+    ("reported", "busy", "published", "http"),
     [(80, [], [], 8080), (None, [80], [], 8080), (None, [], [80], 8080), (443, [], [], 80), (None, [], [], 80)],
 )
 def test_after_a_refusal_the_next_is_chosen(
-    taken: Taken, tmp_path: Path, told: int | None, busy: list[int], published: list[int], http: int
+    taken: Taken, tmp_path: Path, reported: int | None, busy: list[int], published: list[int], http: int
 ) -> None:
     taken.by(*busy)
     facts = given.facts(tmp_path, docker(*published))
-    assert choosers(facts).next_ports(Ports(http=80, https=443, api=6550), told).http == http
+    assert choosers(facts).next_ports(Ports(http=80, https=443, api=6550), reported).http == http
 
 
 def test_ports_of_registries_are_given_once_each(taken: Taken, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a cluster remembers of its configuration, and which changes it tells of."""
+"""What is recorded of a cluster's configuration, and which changes are reported."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ CHANGES: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "cluster", "told"), CHANGES)
-def test_what_cannot_be_changed_in_place_is_told(path: str, cluster: dict[str, Any], told: str) -> None:
+@pytest.mark.parametrize(("path", "cluster", "reported"), CHANGES)
+def test_what_cannot_be_changed_in_place_is_told(path: str, cluster: dict[str, Any], reported: str) -> None:
     before = remembered(settings(**BASE), shape())
     (difference,) = changed(settings(cluster={**BASE["cluster"], **cluster}), shape(), before)
     assert difference.startswith(f"{path}: ")
-    assert told in difference
+    assert reported in difference
 
 
 def test_every_remembered_value_is_one_that_the_tests_change() -> None:
@@ -99,34 +99,34 @@ def test_another_proxy_is_told_in_words_and_without_its_login() -> None:
     login = proxied(https="http://me:c4nary@proxy:3128", no_proxy=["a", "b"])
     all_of_it = recall(remembered(settings(), shape()))
     before = urlencode({path: value for path, value in all_of_it.items() if path not in NETWORK_SETTINGS})
-    told = changed(settings(), login, before)
-    assert told[0].startswith("network.proxy.https: none → http://***@proxy:3128 (login ")
-    assert told[1:] == ["network.proxy.no_proxy: none → a,b"]
+    reported = changed(settings(), login, before)
+    assert reported[0].startswith("network.proxy.https: none → http://***@proxy:3128 (login ")
+    assert reported[1:] == ["network.proxy.no_proxy: none → a,b"]
     assert "c4nary" not in remembered(settings(), login)
     other = proxied(https="http://me:c4n@proxy:3128", no_proxy=["a", "b"])
     assert len(changed(settings(), other, remembered(settings(), login))) == 1
     assert changed(settings(), shape(), remembered(settings(), login))[1] == "network.proxy.no_proxy: a,b → none"
     ca = Network(authorities="-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
-    (told_of_ca,) = changed(settings(), shape(network=ca), before)
-    assert told_of_ca.startswith("network.ca: none → 1 certificate ")
+    (reported_ca,) = changed(settings(), shape(network=ca), before)
+    assert reported_ca.startswith("network.ca: none → 1 certificate ")
 
 
 def test_the_variables_of_proxies_are_no_change_of_the_nodes_own_environment() -> None:
     first = node("server-0", env=("A=b", "HTTPS_PROXY=http://proxy:3128", "NO_PROXY=localhost"))
     had = remembered(settings(cluster={"env": ["A=b"]}), shape(agents=0))
-    told = changed(settings(cluster={"env": ["A=c"]}), shape(agents=0), had, [first])
-    assert len(told) == 1
-    assert told[0].startswith("cluster.env: A: ")
+    reported = changed(settings(cluster={"env": ["A=c"]}), shape(agents=0), had, [first])
+    assert len(reported) == 1
+    assert reported[0].startswith("cluster.env: A: ")
 
 
 def test_what_a_node_was_given_of_this_projects_own_is_no_difference() -> None:
     first = node("server-0", env=("A=b", "GOGC=200", "K3S_TOKEN=x"))
     had = remembered(settings(cluster={"env": ["A=b"]}), shape(agents=0))
-    (told,) = changed(settings(cluster={"env": ["A=c"]}), shape(agents=0), had, [first])
-    assert told.startswith("cluster.env: A: ")
+    (reported,) = changed(settings(cluster={"env": ["A=c"]}), shape(agents=0), had, [first])
+    assert reported.startswith("cluster.env: A: ")
     chosen = settings(cluster={"env": ["A=b", "GOGC=100"]})
-    (told,) = changed(chosen, shape(agents=0), had, [first])
-    assert told == "cluster.env: GOGC: 200 → 100"
+    (reported,) = changed(chosen, shape(agents=0), had, [first])
+    assert reported == "cluster.env: GOGC: 200 → 100"
 
 
 def test_another_image_other_registries_and_another_ingress_are_told() -> None:
@@ -202,8 +202,8 @@ def nodes_of(cluster: dict[str, Any]) -> list[Node]:
     return found
 
 
-def told(now: dict[str, Any], old: dict[str, Any] | None = None) -> list[str]:
-    """What a cluster of OLD, whose settings are as in `now`, tells."""
+def differences(now: dict[str, Any], old: dict[str, Any] | None = None) -> list[str]:
+    """The differences of a cluster created with OLD from the settings in `now`."""
     nodes = nodes_of(OLD if old is None else old)
     return changed(settings(cluster=now), shape(), nodes[0].labels["openframe.config"], nodes)
 
@@ -253,7 +253,7 @@ def told(now: dict[str, Any], old: dict[str, Any] | None = None) -> list[str]:
     ],
 )
 def test_each_difference_is_told_by_its_name_with_both_values(now: dict[str, Any], expected: list[str]) -> None:
-    found = told({**OLD, **now})
+    found = differences({**OLD, **now})
     assert found == expected
     assert "s3cret" not in str(found)
 
@@ -274,7 +274,7 @@ def test_ports_that_differ_are_named() -> None:
 def test_another_spelling_is_no_difference() -> None:
     args = {"k3s": ["cluster-cidr 10.42.0.0/16", "--snapshotter", "native"], "kubelet": ["--max-pods=110"]}
     env = [text.replace("@px", r"\@px") for text in OLD["env"]]
-    assert told({**OLD, "args": args, "env": env}) == []
+    assert differences({**OLD, "args": args, "env": env}) == []
 
 
 def test_what_the_machines_size_made_is_no_difference() -> None:

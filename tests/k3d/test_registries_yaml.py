@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 CACHES = {"docker.io": ["http://cache-docker:5000"], "ghcr.io": ["http://cache-ghcr:5000"]}
 
 
-def made(tmp_path: Path, template: str, mirrors: dict[str, list[str]] | None = None, **more: Any) -> Any:
+def rendered(tmp_path: Path, template: str, mirrors: dict[str, list[str]] | None = None, **more: Any) -> Any:
     path = tmp_path / "registries.yaml"
     path.write_text(template)
     return yaml.safe_load(registries_yaml(path, mirrors or {}, **more))
@@ -37,7 +37,7 @@ def test_the_template_of_the_project_adds_nothing() -> None:
 def test_the_example_in_the_template_is_one_that_is_accepted(tmp_path: Path) -> None:
     comment = [line.removeprefix("#") for line in (ROOT / TEMPLATE).read_text().splitlines()]
     example = "\n".join(line for line in comment if line.startswith("   "))
-    found = made(tmp_path, example, CACHES)
+    found = rendered(tmp_path, example, CACHES)
     assert endpoints(found) == {**CACHES, "registry.example.com": ["https://registry.example.com"]}
     assert found["configs"] == {"registry.example.com": {"tls": {"ca_file": "/etc/ssl/certs/example.pem"}}}
 
@@ -58,7 +58,7 @@ def test_the_example_in_the_template_is_one_that_is_accepted(tmp_path: Path) -> 
 def test_endpoints_of_the_template_go_first_and_each_comes_once(
     tmp_path: Path, template: str, docker: list[str]
 ) -> None:
-    assert endpoints(made(tmp_path, template, CACHES)) == {**CACHES, "docker.io": docker}
+    assert endpoints(rendered(tmp_path, template, CACHES)) == {**CACHES, "docker.io": docker}
 
 
 def test_what_is_not_ours_stays(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
         "mirrors:\n  docker.io: {rewrite: {'^library/(.*)': 'proxy/$1'}}\n  '*': \n  quay.io: {endpoint: []}\n"
         "configs:\n  r.test:5000: {tls: {insecure_skip_verify: true}}\n  other: \n"
     )
-    found = made(tmp_path, template, CACHES)
+    found = rendered(tmp_path, template, CACHES)
     assert found["mirrors"]["docker.io"] == {
         "endpoint": CACHES["docker.io"],
         "rewrite": {"^library/(.*)": "proxy/$1"},
@@ -77,19 +77,19 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
 
 def test_the_push_registry_by_the_names_that_images_have(tmp_path: Path) -> None:
     inside = ["http://k3d-r:5000"]
-    assert endpoints(made(tmp_path, "", push="k3d-r")) == {"k3d-r:5000": inside}
-    assert endpoints(made(tmp_path, "", push="k3d-r", port=5050)) == {
+    assert endpoints(rendered(tmp_path, "", push="k3d-r")) == {"k3d-r:5000": inside}
+    assert endpoints(rendered(tmp_path, "", push="k3d-r", port=5050)) == {
         "k3d-r:5000": inside,
         "k3d-r:5050": inside,
         "localhost:5050": inside,
         "127.0.0.1:5050": inside,
     }
-    assert list(made(tmp_path, "", push="k3d-r", port=5000)["mirrors"]) == [
+    assert list(rendered(tmp_path, "", push="k3d-r", port=5000)["mirrors"]) == [
         "127.0.0.1:5000",
         "k3d-r:5000",
         "localhost:5000",
     ]
-    assert made(tmp_path, "", port=5050) == {}
+    assert rendered(tmp_path, "", port=5050) == {}
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ def test_the_push_registry_by_the_names_that_images_have(tmp_path: Path) -> None
 )
 def test_a_template_that_k3s_would_refuse_or_pass_over_is_told(tmp_path: Path, template: str, why: str) -> None:
     with pytest.raises(BadInput, match=r"registries\.yaml is not a valid registries\.yaml") as error:
-        made(tmp_path, template, CACHES)
+        rendered(tmp_path, template, CACHES)
     assert why in error.value.why
     assert "example" in error.value.fix
 
 
 def test_a_template_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="document 1: line 2"):
-        made(tmp_path, "mirrors: {}\nmirrors: {}")
+        rendered(tmp_path, "mirrors: {}\nmirrors: {}")
     with pytest.raises(BadInput, match="cannot read") as error:
         registries_yaml(tmp_path / "nowhere.yaml", {})
     assert "template" in error.value.why
@@ -129,6 +129,6 @@ def test_a_login_that_stands_there_is_masked(tmp_path: Path) -> None:
         "configs: {r: {auth: {username: me, password: canary-1}}, s: {auth: {identity_token: canary-2}}, t: {auth: }}\n"
         "auths: {u: {auth: canary-3, password: 12345678}}\n"
     )
-    found = made(tmp_path, template)
+    found = rendered(tmp_path, template)
     assert found["configs"]["r"] == {"auth": {"username": "me", "password": "canary-1"}}
     assert redact("me canary-1 canary-2 canary-3 12345678") == "me *** *** *** ***"

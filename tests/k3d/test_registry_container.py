@@ -1,4 +1,4 @@
-"""How the container of a registry is made: once, with its login, at a port that is free."""
+"""How the container of a registry is created: once, with its login, at a free port."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tasks.settings.schema import Cache
 from tests.facts import inspected
 from tests.given import act, context, facts, settings
 from tests.given_engine import ABSENT, GHCR, ONLY_GHCR, ONLY_PUSH, PUSHED, engine, only, ports, there
-from tests.programs import Answer, Asked, seen
+from tests.programs import Answer, Call, visible
 
 LOGIN = {"upstream": "ghcr.io", "username_env": "CACHE_USER", "password_env": "CACHE_PASSWORD"}
 WITH_LOGIN = settings(registries={"push": False, "caches": [LOGIN]})
@@ -34,7 +34,7 @@ CANARY = "s3cr3t-c4nary!"
 
 
 @pytest.fixture(autouse=True)
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def probed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Ports at which a registry that was started is waited for."""
     found: list[int] = []
 
@@ -57,10 +57,10 @@ def test_a_push_registry_is_made(tmp_path: Path) -> None:
     report = act(only(given, free))
     assert report.why == f"{PUSHED} at 127.0.0.1:5050"
     assert given.outputs.registry_ports == {PUSHED: 5050}
-    assert free.asked == [5050]
+    assert free.requested == [5050]
     volume = f"docker volume create --label openframe.cache=push {PUSHED}"
     assert fake.lines[:2] == [f"docker container inspect {PUSHED}", volume]
-    argv = fake.asked[2].argv
+    argv = fake.commands[2].argv
     assert argv[:3] == ("docker", "run", "--detach")
     assert argv[-1] == "docker.io/library/registry:2"
     assert options(argv, "--name") == [PUSHED]
@@ -77,15 +77,15 @@ def test_a_cache_is_made(tmp_path: Path) -> None:
     given = facts(tmp_path, fake, settings=ONLY_GHCR)
     assert act(only(given, free)).why == f"{GHCR} at 127.0.0.1:5051"
     assert given.outputs.registry_ports == {GHCR: 5051}
-    assert free.asked == [None]  # any port will do
-    argv = fake.told("docker run")[0].command.argv
+    assert free.requested == [None]  # any port will do
+    argv = fake.calls_of("docker run")[0].command.argv
     assert options(argv, "--env") == [
         "REGISTRY_PROXY_REMOTEURL=https://ghcr.io",
         "REGISTRY_HTTP_DEBUG_ADDR=127.0.0.1:5001",
     ]
     labels = options(argv, "--label")
     assert {"openframe.cache=ghcr.io", "openframe.upstream=https://ghcr.io"} <= set(labels)
-    assert "openframe.cache=ghcr.io" in fake.told("docker volume create")[0].line
+    assert "openframe.cache=ghcr.io" in fake.calls_of("docker volume create")[0].line
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ def test_a_login_goes_in_as_a_file_where_the_registrys_command_reads(
 ) -> None:
     files: list[tuple[str, dict[str, Any], int]] = []
 
-    def copy(asked: Asked) -> str:
-        source = Path(asked.command.argv[2])
-        files.append((asked.line, yaml.safe_load(source.read_text(encoding="utf-8")), source.stat().st_mode & 0o777))
+    def copy(probed: Call) -> str:
+        source = Path(probed.command.argv[2])
+        files.append((probed.line, yaml.safe_load(source.read_text(encoding="utf-8")), source.stat().st_mode & 0o777))
         return ""
 
     inspect = [ABSENT, json.dumps([{"Args": args}])]
@@ -121,9 +121,9 @@ def test_a_login_goes_in_as_a_file_where_the_registrys_command_reads(
     verbs = ["container", "volume", "create", "container", "cp", "start"]
     assert [call.command.argv[1] for call in fake.calls] == verbs
     assert given.outputs.registry_ids == {name: "id-of-it"}
-    assert CANARY not in seen(fake.calls)
+    assert CANARY not in visible(fake.calls)
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and CANARY in path.read_text(encoding="utf-8")]
-    assert not options(fake.told("docker create")[0].command.argv, "--env")
+    assert not options(fake.calls_of("docker create")[0].command.argv, "--env")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_caches_login_is_taken_without_the_end_of_its_line(environ: dict[str, 
 
 
 @pytest.mark.parametrize("runs", [True, False])
-def test_another_launch_has_made_it_meanwhile(tmp_path: Path, asked: list[int], runs: bool) -> None:
+def test_another_launch_has_made_it_meanwhile(tmp_path: Path, probed: list[int], runs: bool) -> None:
     found = inspected.registry(port="5077", state="running" if runs else "exited")
     fake = engine(**{"docker container inspect": json.dumps([found])})
     given = facts(tmp_path, fake, settings=ONLY_PUSH)
@@ -156,7 +156,7 @@ def test_another_launch_has_made_it_meanwhile(tmp_path: Path, asked: list[int], 
     assert report.skipped is runs
     assert report.why == (f"{PUSHED} runs at 127.0.0.1:5077" if runs else f"{PUSHED} at 127.0.0.1:5077, started")
     assert given.outputs.registry_ports == {PUSHED: 5077}
-    assert asked == ([] if runs else [5077]), "one that was started now is waited for"
+    assert probed == ([] if runs else [5077]), "one that was started now is waited for"
     assert fake.lines == [f"docker container inspect {PUSHED}", *([] if runs else [f"docker start {PUSHED}"])]
 
 
@@ -164,7 +164,7 @@ def test_another_launch_has_made_it_meanwhile(tmp_path: Path, asked: list[int], 
 def test_and_is_put_into_the_network_if_it_is_not_there(tmp_path: Path, networks: tuple[str, ...], joins: int) -> None:
     fake = engine(**{"docker container inspect": json.dumps([inspected.registry(networks=networks)])})
     act(only(facts(tmp_path, fake, settings=ONLY_PUSH, presence=Presence.RUNNING)))
-    assert len(fake.told("docker network connect")) == joins
+    assert len(fake.calls_of("docker network connect")) == joins
 
 
 @pytest.mark.parametrize("ours", [True, False])
@@ -179,14 +179,14 @@ def test_one_that_never_ran_is_made_again_if_it_is_ours(tmp_path: Path, ours: bo
     assert not ours or fake.lines[1] == f"docker rm --force --volumes {PUSHED}"
 
 
-TAKEN = Answer(
+OCCUPIED = Answer(
     code=125, err="docker: Error response from daemon: Bind for 127.0.0.1:5050 failed: port is already allocated."
 )
 
 
-def test_a_port_that_is_taken_after_all(tmp_path: Path, asked: list[int]) -> None:
+def test_a_port_that_is_taken_after_all(tmp_path: Path, probed: list[int]) -> None:
     created = json.dumps([inspected.registry(state="created")])
-    fake = engine(**{"docker container inspect": [ABSENT, created], "docker run": [TAKEN, "id-of-the-second\n"]})
+    fake = engine(**{"docker container inspect": [ABSENT, created], "docker run": [OCCUPIED, "id-of-the-second\n"]})
     given = facts(tmp_path, fake, settings=ONLY_PUSH)
     step = only(given, ports(5050, 5051))
     fast = replace(step, needs=(), retry=replace(step.retry, first=0.0))
@@ -195,8 +195,8 @@ def test_a_port_that_is_taken_after_all(tmp_path: Path, asked: list[int]) -> Non
     assert result.why == f"{PUSHED} at 127.0.0.1:5051"
     assert given.outputs.registry_ports == {PUSHED: 5051}
     assert given.outputs.registry_ids == {PUSHED: "id-of-the-second"}
-    assert asked == [5051]
-    assert [options(call.command.argv, "--publish") for call in fake.told("docker run")] == [
+    assert probed == [5051]
+    assert [options(call.command.argv, "--publish") for call in fake.calls_of("docker run")] == [
         ["127.0.0.1:5050:5000"],
         ["127.0.0.1:5051:5000"],
     ]
@@ -208,10 +208,10 @@ def test_a_port_that_is_taken_after_all(tmp_path: Path, asked: list[int]) -> Non
 def archive(text: str) -> Answer:
     """A file as `docker cp NAME:FILE -` gives it."""
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as made:
+    with tarfile.open(fileobj=packed, mode="w") as built:
         entry = tarfile.TarInfo("scheduler-state.json")
         entry.size = len(text)
-        made.addfile(entry, io.BytesIO(text.encode()))
+        built.addfile(entry, io.BytesIO(text.encode()))
     return Answer(raw=packed.getvalue())
 
 
@@ -233,10 +233,10 @@ def test_a_cache_whose_list_was_cut_off_gets_an_empty_one(
 ) -> None:
     copied: list[str] = []
 
-    def copy(asked: Asked) -> Answer | str:
-        if asked.command.argv[-1] == "-":
+    def copy(probed: Call) -> Answer | str:
+        if probed.command.argv[-1] == "-":
             return expiry
-        copied.append(Path(asked.command.argv[2]).read_text())
+        copied.append(Path(probed.command.argv[2]).read_text())
         return ""
 
     found = inspected.registry(GHCR, state=state, labels={"openframe.cache": "ghcr.io"})
@@ -258,12 +258,12 @@ def test_one_that_keeps_ending_is_told_with_its_last_line(
     fake = engine(**{"docker container inspect": json.dumps([found]), "docker logs": Answer(err="panic: no space\n")})
     given = facts(tmp_path, fake, settings=ONLY_GHCR)
     (step,) = steps(given, ports(), required=required)
-    told = f"the registry {GHCR} keeps ending: panic: no space"
+    reported = f"the registry {GHCR} keeps ending: panic: no space"
     if required:
-        with pytest.raises(LaunchError, match=told):
+        with pytest.raises(LaunchError, match=reported):
             act(step)
     else:
-        assert act(step).notes == (f"{told}: images of ghcr.io are pulled from there, without it",)
+        assert act(step).notes == (f"{reported}: images of ghcr.io are pulled from there, without it",)
 
 
 # -- held for a launch -------------------------------------------------------------------------------
@@ -271,12 +271,12 @@ def test_one_that_keeps_ending_is_told_with_its_last_line(
 
 def test_registries_that_are_gone_before_the_cluster_is_made_are_made_again(tmp_path: Path) -> None:
     fake = engine(**{"docker container inspect": "[]"})
-    made = facts(tmp_path, fake, settings=ONLY_PUSH, registries={PUSHED: there(port=5077)})
-    hold_registries(made, context())
+    built = facts(tmp_path, fake, settings=ONLY_PUSH, registries={PUSHED: there(port=5077)})
+    hold_registries(built, context())
     assert [line.split()[1] for line in fake.lines][:3] == ["volume", "volume", "container"]
     assert "openframe-lease-" in fake.lines[0]
-    assert options(fake.told("docker run")[0].command.argv, "--publish") == ["127.0.0.1:5077:5000"]
-    made.close()
+    assert options(fake.calls_of("docker run")[0].command.argv, "--publish") == ["127.0.0.1:5077:5000"]
+    built.close()
     assert fake.lines[-1].startswith("docker volume rm --force openframe-lease-")
 
 
@@ -300,7 +300,7 @@ def test_one_that_another_user_makes_this_moment_is_waited_for(
     fake = engine(**{"docker container inspect": [created, created, ready]})
     report = act(only(facts(tmp_path, fake, settings=ONLY_PUSH)))
     assert report.skipped is theirs
-    assert bool(fake.told("docker rm")) is not theirs
+    assert bool(fake.calls_of("docker rm")) is not theirs
 
 
 # -- at the same time --------------------------------------------------------------------------------
@@ -309,22 +309,22 @@ def test_one_that_another_user_makes_this_moment_is_waited_for(
 def test_several_are_made_at_the_same_time_and_get_different_ports(tmp_path: Path) -> None:
     barrier = threading.Barrier(5, timeout=10)
 
-    def start(_asked: Asked) -> str:
+    def start(_call: Call) -> str:
         barrier.wait()  # all five are here, or it breaks
         return ""
 
     chosen: list[int] = []
 
-    def free(_wish: int | None) -> int:
+    def free(_desired: int | None) -> int:
         port = 5050 + len(chosen)
         chosen.append(port)
         return port
 
     fake = engine(**{"docker run": start})
-    made = [replace(step, needs=()) for step in steps(facts(tmp_path, fake), free)]
-    results = Run(made, Bounds(work=5), refresh=0.01).execute()
+    built = [replace(step, needs=()) for step in steps(facts(tmp_path, fake), free)]
+    results = Run(built, Bounds(work=5), refresh=0.01).execute()
     assert {result.state for result in results} == {State.RAN}
-    published = [options(call.command.argv, "--publish")[0] for call in fake.told("docker run")]
+    published = [options(call.command.argv, "--publish")[0] for call in fake.calls_of("docker run")]
     assert len(set(published)) == 5
 
 

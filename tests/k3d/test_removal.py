@@ -1,4 +1,4 @@
-"""What is removed of a cluster: all that was made for it, by exact label, and nothing else."""
+"""What is removed of a cluster: everything that was created for it, by exact label, and nothing else."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_only_a_network_that_k3d_made(tmp_path: Path, networks: str | Answer, ex
 
 @pytest.mark.parametrize("stranger", ["k3d-other-server-0", "somebodys-database"])
 def test_a_network_in_which_something_of_others_is_stays_as_it_is(tmp_path: Path, stranger: str) -> None:
-    """Nodes of a cluster that was made with `--network k3d-NAME` would lose each other, and their registries."""
+    """Nodes of a cluster that was created with `--network k3d-NAME` would lose each other, and their registries."""
     fake = docker(inside=(*NODES_INSIDE, PUSHED, GHCR, stranger))
     given = facts(tmp_path, fake)
     found = remains(given)
@@ -214,9 +214,9 @@ def test_the_entry_is_taken_out_and_others_stay(tmp_path: Path) -> None:
     assert act(step).skipped
 
 
-@pytest.mark.parametrize(("kind", "said"), [(NotWritten, "Read-only file system"), (Unfit, "is not a kubeconfig")])
+@pytest.mark.parametrize(("kind", "output"), [(NotWritten, "Read-only file system"), (Unfit, "is not a kubeconfig")])
 def test_an_entry_that_cannot_be_taken_out_does_not_keep_the_cluster(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[NotWritten | Unfit], said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[NotWritten | Unfit], output: str
 ) -> None:
     def refused(path: Path, _name: str) -> bool:
         raise kind(path, "Read-only file system")
@@ -224,11 +224,11 @@ def test_an_entry_that_cannot_be_taken_out_does_not_keep_the_cluster(
     monkeypatch.setattr("tasks.k3d.removal.remove", refused)
     report = act(by_name(removal.steps(facts(tmp_path), ALL))[ENTRY])
     assert report.skipped
-    assert f"{said}: its entry stays" in report.why
+    assert f"{output}: its entry stays" in report.why
 
 
 @pytest.mark.parametrize(
-    ("known", "runs", "authority", "server", "goes"),
+    ("known", "runs", "authority", "server", "removed"),
     [
         (True, True, "QUJD", "https://127.0.0.1:6550", True),
         (True, False, "QUJD", "https://127.0.0.1:6550", True),
@@ -241,7 +241,7 @@ def test_an_entry_that_cannot_be_taken_out_does_not_keep_the_cluster(
     ],
 )
 def test_an_entry_of_another_cluster_of_that_name_stays(
-    tmp_path: Path, known: bool, runs: bool, authority: str, server: str, goes: bool
+    tmp_path: Path, known: bool, runs: bool, authority: str, server: str, removed: bool
 ) -> None:
     """It may be one of another engine, or on another machine: with the entry its login would be lost."""
     path = with_entry(tmp_path, authority, server)
@@ -250,7 +250,7 @@ def test_an_entry_of_another_cluster_of_that_name_stays(
         with_files(given)
     before = path.read_text(encoding="utf-8")
     step = by_name(removal.steps(given, remains(given)))[ENTRY]
-    if goes:
+    if removed:
         assert not act(step).skipped
     else:
         assert step.skip == "its k3d-openframe-dev is another cluster's"
@@ -269,7 +269,7 @@ def test_private_files(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_not_removed(tmp_path: Path) -> None:
-    """The second time nothing is found, and that is told."""
+    """The second time nothing is found, and that is reported."""
     given = facts(tmp_path, docker())
     with_entry(tmp_path)
     with_files(given)
@@ -341,7 +341,7 @@ def tools(seconds: float) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("looks", "outcome", "waited"),
+    ("checks", "outcome", "waited"),
     [
         ([[20]], [TOOLS["Id"]], 0),
         ([[2], [20]], [TOOLS["Id"]], 0.5),  # its creation was killed
@@ -351,13 +351,13 @@ def tools(seconds: float) -> dict[str, object]:
     ],
 )
 def test_a_creation_without_a_node_is_waited_for(
-    looks: list[list[Any]], outcome: list[str] | type[Exception], waited: float, monkeypatch: pytest.MonkeyPatch
+    checks: list[list[Any]], outcome: list[str] | type[Exception], waited: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two users, or two jobs, launch at the same moment: what k3d makes first does not show whose it is.
+    """Two users, or two jobs, launch at the same moment: what k3d creates first has no label of its owner.
 
     `looks`: what there is at each look: others, and tools by their age in seconds.
     """
-    there = [[tools(each) if isinstance(each, int) else each for each in look] for look in looks]
+    there = [[tools(each) if isinstance(each, int) else each for each in look] for look in checks]
     waits: list[float] = []
     monkeypatch.setattr("tasks.k3d.removal.time.sleep", waits.append)
     programs = FakePrograms(

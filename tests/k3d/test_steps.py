@@ -1,4 +1,4 @@
-"""Steps of the cluster: making, starting and adding to it, from what stands."""
+"""Steps of the cluster: creating, starting and extending it, depending on what exists."""
 
 from __future__ import annotations
 
@@ -25,50 +25,50 @@ IMAGE = "rancher/k3s:v1.35.5-k3s1"
 
 
 def steps(given: Facts) -> list[Step]:
-    return cluster_steps(given, BEFORE, lambda ports, _told: ports)
+    return cluster_steps(given, BEFORE, lambda ports, _reported: ports)
 
 
 def shape(agents: int) -> Shape:
     return Shape(image=IMAGE, agents=agents, concurrency=4)
 
 
-def needs(made: list[Step]) -> dict[str, tuple[str, ...]]:
-    return {step.name: step.needs for step in made}
+def needs(result: list[Step]) -> dict[str, tuple[str, ...]]:
+    return {step.name: step.needs for step in result}
 
 
 def test_making_one(tmp_path: Path) -> None:
     """What waits for what is in the golden plans."""
     chosen = settings(cluster={"timeout": 100, "servers": 3}, timeouts={"api": 50})
-    made = {step.name: step for step in steps(facts(tmp_path, settings=chosen, shape=shape(4)))}
-    assert [made[name].deadline for name in (CREATE_CLUSTER, ANSWER, API_READY)] == [130, 50, 50]
-    assert made[CREATE_CLUSTER].retry.attempts == 4
+    result = {step.name: step for step in steps(facts(tmp_path, settings=chosen, shape=shape(4)))}
+    assert [result[name].deadline for name in (CREATE_CLUSTER, ANSWER, API_READY)] == [130, 50, 50]
+    assert result[CREATE_CLUSTER].retry.attempts == 4
     assert CREATE_CLUSTER in needs(steps(facts(tmp_path, ports=None)))
     with pytest.raises(BadInput, match=r"cluster\.env\.0: 'agent:7'"):  # before anything starts
         steps(facts(tmp_path, settings=settings(cluster={"env": ["A=b@agent:7"]})))
 
 
 def test_making_again_what_was_left_half_made(tmp_path: Path) -> None:
-    """By what there is at that moment: another user may have made one of that name since."""
+    """The state is read again: another user may have created one of that name since."""
     fake = FakePrograms(answers={"docker ps": "1 2"}, otherwise=Answer())
-    made = steps(facts(tmp_path, fake, presence=Presence.INCOMPLETE))
-    assert needs(made)[REMOVE_INCOMPLETE] == ()
-    assert needs(made)[CREATE_CLUSTER] == needs(made)[ANSWER] == (REMOVE_INCOMPLETE, *BEFORE)
-    assert "never recorded as complete" in made[0].why
-    act(made[0])
+    result = steps(facts(tmp_path, fake, presence=Presence.INCOMPLETE))
+    assert needs(result)[REMOVE_INCOMPLETE] == ()
+    assert needs(result)[CREATE_CLUSTER] == needs(result)[ANSWER] == (REMOVE_INCOMPLETE, *BEFORE)
+    assert "never recorded as complete" in result[0].why
+    act(result[0])
     assert fake.lines[-1] == "docker rm --force --volumes 1 2"
 
 
-def _alone(made: list[Step]) -> list[Step]:
+def _alone(result: list[Step]) -> list[Step]:
     """Without needs that are other parts'."""
-    names = {step.name for step in made}
-    return [replace(step, needs=tuple(need for need in step.needs if need in names)) for step in made]
+    names = {step.name for step in result}
+    return [replace(step, needs=tuple(need for need in step.needs if need in names)) for step in result]
 
 
 @pytest.mark.parametrize("cgroup_v1", [True, False])
 def test_cgroup_v1_is_told_where_the_cluster_is_made(cgroup_v1: bool, tmp_path: Path) -> None:
     chosen = replace(shape(1), cgroup_v1=cgroup_v1)
-    made = by_name(_alone(steps(facts(tmp_path, shape=chosen))))
-    assert [name for name, step in made.items() if step.notes] == [CREATE_CLUSTER] * cgroup_v1
+    result = by_name(_alone(steps(facts(tmp_path, shape=chosen))))
+    assert [name for name, step in result.items() if step.notes] == [CREATE_CLUSTER] * cgroup_v1
     running = facts(tmp_path, presence=Presence.RUNNING, shape=chosen)
     assert not any(step.notes for step in _alone(steps(running)))
 
@@ -87,8 +87,8 @@ SERVER = "k3d-openframe-dev-server-0"
 def test_the_mark_goes_into_the_first_server(tmp_path: Path) -> None:
     seen: list[str] = []
 
-    def copy(asked: Any) -> str:
-        seen.append(Path(asked.command.argv[2]).read_text(encoding="utf-8"))
+    def copy(call: Any) -> str:
+        seen.append(Path(call.command.argv[2]).read_text(encoding="utf-8"))
         return ""
 
     fake = FakePrograms(answers={"docker cp": copy, "docker container inspect": json.dumps([{"Id": "id-of-it"}])})
@@ -111,9 +111,9 @@ def test_starting_one(tmp_path: Path) -> None:
 
 
 def test_an_agent_that_is_added_gets_the_authorities_that_k3d_does_not_copy(tmp_path: Path) -> None:
-    stands = cluster_state(Presence.RUNNING, node("server-0"))
+    present = cluster_state(Presence.RUNNING, node("server-0"))
     programs, given = FakePrograms(otherwise=Answer()), replace(shape(1), network=Network(authorities="PEM"))
-    found = facts(tmp_path, programs, presence=Presence.RUNNING, cluster=stands, shape=given)
+    found = facts(tmp_path, programs, presence=Presence.RUNNING, cluster=present, shape=given)
     found.paths.state.mkdir(parents=True)
     (step,) = [each for each in steps(found) if each.skip is None]
     act(step)
@@ -123,7 +123,7 @@ def test_an_agent_that_is_added_gets_the_authorities_that_k3d_does_not_copy(tmp_
 
 
 @pytest.mark.parametrize(
-    ("there", "wanted", "added"),
+    ("there", "desired", "added"),
     [
         (("server-0",), 2, ["agent-0", "agent-1"]),
         (("server-0", "agent-0"), 2, ["agent-1"]),
@@ -134,15 +134,15 @@ def test_an_agent_that_is_added_gets_the_authorities_that_k3d_does_not_copy(tmp_
     ],
 )
 def test_more_agents_are_added_and_none_is_taken_away(
-    tmp_path: Path, there: tuple[str, ...], wanted: int, added: list[str]
+    tmp_path: Path, there: tuple[str, ...], desired: int, added: list[str]
 ) -> None:
-    stands = cluster_state(Presence.RUNNING, *(node(name) for name in there))
+    present = cluster_state(Presence.RUNNING, *(node(name) for name in there))
     k3d = FakePrograms(otherwise=Answer())
-    given = facts(tmp_path, presence=Presence.RUNNING, cluster=stands, shape=shape(wanted), k3d_programs=k3d)
-    made = [step for step in steps(given) if step.skip is None]
-    assert [step.name for step in made] == [f"cluster: add agent openframe-dev-{name}" for name in added]
-    assert all(step.needs == (API_READY, *BEFORE) and step.wait for step in made)
-    for step in made:
+    given = facts(tmp_path, presence=Presence.RUNNING, cluster=present, shape=shape(desired), k3d_programs=k3d)
+    result = [step for step in steps(given) if step.skip is None]
+    assert [step.name for step in result] == [f"cluster: add agent openframe-dev-{name}" for name in added]
+    assert all(step.needs == (API_READY, *BEFORE) and step.wait for step in result)
+    for step in result:
         act(step)
     own = ""
     if len(there) == 1:  # there is no agent whose labels and arguments k3d would copy
@@ -167,10 +167,10 @@ def test_the_first_agents_get_the_arguments_that_are_for_them(tmp_path: Path) ->
         ]
     }
     k3d = FakePrograms(otherwise=Answer())
-    stands = cluster_state(Presence.RUNNING, node("server-0"))
+    present = cluster_state(Presence.RUNNING, node("server-0"))
     chosen = settings(cluster={"args": args})
     given = facts(
-        tmp_path, settings=chosen, presence=Presence.RUNNING, cluster=stands, shape=shape(2), k3d_programs=k3d
+        tmp_path, settings=chosen, presence=Presence.RUNNING, cluster=present, shape=shape(2), k3d_programs=k3d
     )
     for step in steps(given):
         if step.skip is None:
@@ -216,7 +216,7 @@ MIB = 1024**2
 Limits = tuple[float, int]
 """CPUs and MiB; 0: none."""
 NONE, OF_SERVER, OF_AGENT = (0.0, 0), (2.0, 2048), (1.0, 1536)
-SERVERS_SAID, AGENTS_SAID = "2 CPUs and 2G each already", "1 CPU and 1.5G each already"
+SERVERS_LOG, AGENTS_LOG = "2 CPUs and 2G each already", "1 CPU and 1.5G each already"
 
 
 def limited(*limits: Limits) -> list[Node]:
@@ -228,7 +228,7 @@ def limited(*limits: Limits) -> list[Node]:
     ]
 
 
-def made(folder: Path, nodes: list[Node], agents: int = 1, **limits: Any) -> dict[str, Step]:
+def planned(folder: Path, nodes: list[Node], agents: int = 1, **limits: Any) -> dict[str, Step]:
     presence = Presence.RUNNING if nodes else Presence.ABSENT
     chosen = settings(cluster={"limits": limits})
     given = facts(folder, settings=chosen, cluster=cluster_state(presence, *nodes), shape=shape(agents))
@@ -240,28 +240,28 @@ def made(folder: Path, nodes: list[Node], agents: int = 1, **limits: Any) -> dic
     [
         ([], 2, {"servers": None, "agents": None}),
         (limited(NONE, NONE, NONE), 2, {"servers": None, "agents": None}),
-        (limited(OF_SERVER, OF_AGENT, OF_AGENT), 2, {"servers": SERVERS_SAID, "agents": AGENTS_SAID}),
-        (limited(OF_SERVER, OF_AGENT, NONE), 2, {"servers": SERVERS_SAID, "agents": None}),
-        (limited(OF_SERVER, OF_AGENT), 2, {"servers": SERVERS_SAID, "agents": None}),
-        (limited((1.5, 2048), OF_AGENT), 1, {"servers": None, "agents": AGENTS_SAID}),
+        (limited(OF_SERVER, OF_AGENT, OF_AGENT), 2, {"servers": SERVERS_LOG, "agents": AGENTS_LOG}),
+        (limited(OF_SERVER, OF_AGENT, NONE), 2, {"servers": SERVERS_LOG, "agents": None}),
+        (limited(OF_SERVER, OF_AGENT), 2, {"servers": SERVERS_LOG, "agents": None}),
+        (limited((1.5, 2048), OF_AGENT), 1, {"servers": None, "agents": AGENTS_LOG}),
         (limited((2.0, 0), (0.0, 1536)), 1, {"servers": None, "agents": None}),
-        (limited(OF_SERVER, (1.0, 1024)), 1, {"servers": SERVERS_SAID, "agents": None}),
-        (limited(OF_SERVER), 0, {"servers": SERVERS_SAID}),
+        (limited(OF_SERVER, (1.0, 1024)), 1, {"servers": SERVERS_LOG, "agents": None}),
+        (limited(OF_SERVER), 0, {"servers": SERVERS_LOG}),
     ],
 )
 def test_both_are_set_where_one_of_them_differs(
     tmp_path: Path, nodes: list[Node], agents: int, skips: dict[str, str | None]
 ) -> None:
-    steps = made(tmp_path, nodes, agents)
+    steps = planned(tmp_path, nodes, agents)
     assert {name: step.skip for name, step in steps.items()} == skips
     assert all(step.needs == ("last",) for step in steps.values())
 
 
 @pytest.mark.parametrize("size", ["2G", "2048M", "2GiB", "2g"])
 def test_a_size_in_other_words_is_no_change(tmp_path: Path, size: str) -> None:
-    step = made(tmp_path, limited(OF_SERVER, OF_AGENT), server_memory=size)["servers"]
+    step = planned(tmp_path, limited(OF_SERVER, OF_AGENT), server_memory=size)["servers"]
     assert step.skip == f"2 CPUs and {size} each already"
-    off = made(tmp_path, [], enabled=False)
+    off = planned(tmp_path, [], enabled=False)
     assert [step.skip for step in off.values()] == ["cluster.limits.enabled is false"] * 2
 
 
@@ -291,7 +291,7 @@ def test_no_more_cpus_are_given_than_the_engine_has(tmp_path: Path, ncpu: int, c
     given = facts(tmp_path, fake, settings=chosen, cluster=exists, host=engine(NCPU=ncpu), shape=shape(1))
     assert limit_steps(given, ())[0].skip is not None
     act(replace(limit_steps(given, ())[0], skip=None))  # nodes that are gone are not limited
-    assert len(fake.told("docker update")) == 1
+    assert len(fake.calls_of("docker update")) == 1
 
 
 @pytest.mark.parametrize("presence", [Presence.ABSENT, Presence.INCOMPLETE])

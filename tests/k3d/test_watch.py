@@ -18,7 +18,7 @@ from tasks.facts.facts import Facts
 from tasks.k3d import watch as module
 from tasks.k3d.watch import watch_nodes
 from tests.given import context, facts
-from tests.programs import Answer, Asked, FakePrograms
+from tests.programs import Answer, Call, FakePrograms
 
 SERVER, AGENT = "k3d-openframe-dev-server-0", "k3d-openframe-dev-agent-0"
 UNKNOWN_FLAG = 'time="2026-11-24T10:00:09Z" level=fatal msg="kubelet exited: unknown flag: --max-parallelism"'
@@ -48,8 +48,8 @@ class Engine:
     """The end of each node's log."""
     processes: str = "PID CMD\n7 /bin/k3s server --tls-san 127.0.0.1\n8 /bin/k3s kubelet\n"
     """What runs in each node."""
-    told: list[Asked] = field(default_factory=list)
-    followed: dict[str, list[Asked]] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+    followed: dict[str, list[Call]] = field(default_factory=dict)
     _ready: threading.Event = field(default_factory=threading.Event)
 
     def programs(self) -> FakePrograms:
@@ -58,13 +58,13 @@ class Engine:
                 "docker events": self._events,
                 "docker logs --follow": self._follow,
                 "docker logs --tail": self._tail,
-                "docker top": lambda _asked: Answer(out=self.processes),
+                "docker top": lambda _call: Answer(out=self.processes),
             }
         )
 
     def send(self, *lines: str) -> None:
         assert self._ready.wait(SOON)
-        listen = self.told[0].listen
+        listen = self.calls[0].listen
         assert listen is not None
         for line in lines:
             listen(line)
@@ -76,20 +76,20 @@ class Engine:
         assert listen is not None
         listen(line)
 
-    def _events(self, asked: Asked) -> Answer:
-        self.told.append(asked)
+    def _events(self, asked: Call) -> Answer:
+        self.calls.append(asked)
         self._ready.set()
         return self._lasting(asked)
 
-    def _follow(self, asked: Asked) -> Answer:
+    def _follow(self, asked: Call) -> Answer:
         self.followed.setdefault(asked.command.argv[-1], []).append(asked)
         return self._lasting(asked)
 
-    def _tail(self, asked: Asked) -> Answer:
+    def _tail(self, asked: Call) -> Answer:
         return Answer(out=self.logs.get(asked.command.argv[-1], ""))
 
     @staticmethod
-    def _lasting(asked: Asked) -> Answer:
+    def _lasting(asked: Call) -> Answer:
         assert asked.context is not None
         assert asked.context.cancelled.wait(SOON * 3), "nobody has ended it"
         raise Stopped(asked.context.step)
@@ -165,16 +165,16 @@ def engine() -> Engine:
 
 @pytest.fixture
 def watched(tmp_path: Path, engine: Engine) -> Iterator[Watched]:
-    made = Watched(facts(tmp_path, engine.programs()), engine)
-    yield made
-    made.cancelled.set()
-    made.join()
+    result = Watched(facts(tmp_path, engine.programs()), engine)
+    yield result
+    result.cancelled.set()
+    result.join()
 
 
 def test_nothing_happens(watched: Watched, engine: Engine) -> None:
-    until(lambda: engine.told)
+    until(lambda: engine.calls)
     assert watched.end() == Report(why="no node died")
-    (asked,) = engine.told
+    (asked,) = engine.calls
     assert "label=k3d.cluster=openframe-dev" in asked.command.argv
     assert asked.quiet
 
@@ -223,16 +223,16 @@ def test_a_node_that_dies_of_a_known_cause_ends_the_launch_at_once(
     assert not error.transient  # the guard itself is not tried again
 
 
-@pytest.mark.parametrize(("last", "says"), [(UNKNOWN_FLAG, "--max-parallelism"), (MAY_PASS, "too slow")])
+@pytest.mark.parametrize(("last", "output"), [(UNKNOWN_FLAG, "--max-parallelism"), (MAY_PASS, "too slow")])
 def test_its_last_line_is_enough_where_the_container_goes_on(
-    watched: Watched, engine: Engine, last: str, says: str
+    watched: Watched, engine: Engine, last: str, output: str
 ) -> None:
     """Also of a cause that may pass, since nobody starts k3s again there."""
     engine.logs[SERVER] = f"{STARTED}{last}\n"
     engine.send(event("start"))
     engine.write(SERVER, last)
     error = watched.died()
-    assert says in error.what + error.why
+    assert output in error.what + error.why
     assert not error.transient
     following = engine.followed[SERVER][0].context
     assert following is not None
@@ -299,30 +299,30 @@ def test_nodes_that_are_removed_on_purpose(watched: Watched, engine: Engine) -> 
     engine.write(SERVER, UNKNOWN_FLAG)
     time.sleep(0.1)
     assert watched.end().why == "no node died"
-    assert not fake(watched).told("docker logs --tail")
+    assert not fake(watched).calls_of("docker logs --tail")
 
 
 @pytest.mark.parametrize("removed", [True, False])
 def test_nodes_that_are_removed_while_their_log_is_read(tmp_path: Path, removed: bool) -> None:
-    """Their log is gone, or their removal has been told of."""
+    """Their log no longer exists, or their removal has been reported."""
     engine = Engine()
     programs = engine.programs()
     given = facts(tmp_path, programs)
 
-    def read(_asked: Asked) -> Answer:
+    def read(_call: Call) -> Answer:
         given.outputs.removing = not removed
-        gone = Answer(code=1, err="Error response from daemon: No such container: x")
-        return gone if removed else Answer(out=UNKNOWN_FLAG)
+        missing = Answer(code=1, err="Error response from daemon: No such container: x")
+        return missing if removed else Answer(out=UNKNOWN_FLAG)
 
     programs.answers["docker logs --tail"] = read
-    made = Watched(given, engine)
+    result = Watched(given, engine)
     engine.send(die())
-    until(lambda: programs.told("docker logs --tail"))
+    until(lambda: programs.calls_of("docker logs --tail"))
     time.sleep(0.1)
-    assert made.end().why == "no node died"
+    assert result.end().why == "no node died"
 
 
-GONE = "PID CMD\n7 /bin/sh /bin/k3d-entrypoint.sh server --tls-san 127.0.0.1\n9 /bin/k3s kubectl uncordon x\n"
+MISSING = "PID CMD\n7 /bin/sh /bin/k3d-entrypoint.sh server --tls-san 127.0.0.1\n9 /bin/k3s kubectl uncordon x\n"
 
 
 @pytest.fixture
@@ -333,7 +333,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("silent")
 def test_k3s_that_was_killed_in_a_container_that_goes_on(watched: Watched, engine: Engine) -> None:
-    engine.processes = GONE
+    engine.processes = MISSING
     engine.send(event("start"))
     engine.write(SERVER, STARTED)
     error = watched.died()
@@ -344,33 +344,33 @@ def test_k3s_that_was_killed_in_a_container_that_goes_on(watched: Watched, engin
 
 @pytest.mark.usefixtures("silent")
 @pytest.mark.parametrize(
-    ("begun", "processes"),
+    ("started", "processes"),
     [
         (STARTED, "PID CMD\n7 /bin/k3s server --tls-san 127.0.0.1\n"),
         (STARTED, "PID CMD\n7 k3s-server server\n7 {k3s-server} /bin/k3s server\n"),
         (STARTED, ""),
-        ("a line of the entrypoint's own scripts", GONE),
+        ("a line of the entrypoint's own scripts", MISSING),
     ],
     ids=["runs", "has-another-title", "nothing-is-told", "has-not-begun"],
 )
-def test_a_silent_node_that_lives(watched: Watched, engine: Engine, begun: str, processes: str) -> None:
+def test_a_silent_node_that_lives(watched: Watched, engine: Engine, started: str, processes: str) -> None:
     engine.processes = processes
     engine.send(event("start"))
-    engine.write(SERVER, begun)
-    looks = 3 if begun == STARTED else 0
-    until(lambda: len(fake(watched).told("docker top")) >= looks)
-    time.sleep(0.0 if looks else 0.1)
+    engine.write(SERVER, started)
+    checks = 3 if started == STARTED else 0
+    until(lambda: len(fake(watched).calls_of("docker top")) >= checks)
+    time.sleep(0.0 if checks else 0.1)
     assert watched.end().why == "no node died"
-    assert bool(fake(watched).told("docker top")) is bool(looks)
+    assert bool(fake(watched).calls_of("docker top")) is bool(checks)
 
 
 @pytest.mark.usefixtures("silent")
 def test_one_look_that_finds_nothing_may_have_met_a_restart(watched: Watched, engine: Engine) -> None:
-    looks = iter([GONE])
-    fake(watched).answers["docker top"] = lambda _asked: Answer(out=next(looks, engine.processes))
+    checks = iter([MISSING])
+    fake(watched).answers["docker top"] = lambda _call: Answer(out=next(checks, engine.processes))
     engine.send(event("start"))
     engine.write(SERVER, STARTED)
-    until(lambda: len(fake(watched).told("docker top")) >= 3)
+    until(lambda: len(fake(watched).calls_of("docker top")) >= 3)
     assert watched.end().why == "no node died"
 
 

@@ -86,7 +86,7 @@ ENDING = 'configmaps "m" is forbidden: unable to create new content in namespace
 
 
 @pytest.mark.parametrize(
-    ("code", "reason", "said", "transient", "why"),
+    ("code", "reason", "output", "transient", "why"),
     [
         (422, "Invalid", INVALID, False, "Deployment m is not valid"),
         (500, "", SCHEMA, False, "there is no field .spec.replica"),
@@ -95,15 +95,17 @@ ENDING = 'configmaps "m" is forbidden: unable to create new content in namespace
         (503, "ServiceUnavailable", "apiserver not ready", True, "the API cannot answer at the moment"),
     ],
 )
-def test_what_is_not_taken_is_told_with_its_cause(code: int, reason: str, said: str, transient: bool, why: str) -> None:
-    """Known causes are known in kubectl's words, so it is told in them."""
+def test_what_is_not_taken_is_told_with_its_cause(
+    code: int, reason: str, output: str, transient: bool, why: str
+) -> None:
+    """Known causes match kubectl's messages, so its wording is used."""
     api = DirectApi()
-    api.refused[AT_MAP] = [refusal(code, said, reason)]
+    api.refused[AT_MAP] = [refusal(code, output, reason)]
     with pytest.raises(Refused) as caught:
         apply(api, MAP)
     error = caught.value
-    assert error.what == str(error).splitlines()[0] == f"the API has rejected a/configmap/m: {said}"
-    assert error.text == (f"Error from server ({reason}): {said}" if reason else f"Error from server: {said}")
+    assert error.what == str(error).splitlines()[0] == f"the API has rejected a/configmap/m: {output}"
+    assert error.text == (f"Error from server ({reason}): {output}" if reason else f"Error from server: {output}")
     assert error.code == (422 if code == 500 else code), "a schema that does not fit is the object's fault"
     found = explained(error, error.text)
     assert found is error
@@ -128,7 +130,7 @@ def test_without_a_known_cause_the_status_tells_whether_it_can_pass(code: int, t
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "output"),
     [
         ((502, "<html>bad gateway</html>\n"), "<html>bad gateway</html>"),
         ((500, ""), "it gave no message"),
@@ -138,13 +140,13 @@ def test_without_a_known_cause_the_status_tells_whether_it_can_pass(code: int, t
         ((400, "x" * 1000), "x" * 300),
     ],
 )
-def test_an_answer_that_is_no_status_is_repeated_in_short(answer: tuple[int, str], said: str) -> None:
+def test_an_answer_that_is_no_status_is_repeated_in_short(answer: tuple[int, str], output: str) -> None:
     api = DirectApi()
     api.refused[AT_MAP] = [answer]
     with pytest.raises(Refused) as caught:
         apply(api, MAP)
-    assert caught.value.what == f"the API has rejected a/configmap/m: {said}"
-    assert caught.value.text == f"Error from server: {said}"
+    assert caught.value.what == f"the API has rejected a/configmap/m: {output}"
+    assert caught.value.text == f"Error from server: {output}"
 
 
 def test_a_kind_that_is_not_served_yet_may_come() -> None:
@@ -186,13 +188,13 @@ def test_what_the_api_repeats_of_a_secret_is_masked() -> None:
     redact.conceal("canary-4711")
     thing = obj("Secret", "s", "a", stringData={"k": "canary-4711"})
     api = DirectApi()
-    said = 'admission webhook "w" denied the request: canary-4711 is no password'
-    api.refused["/api/v1/namespaces/a/secrets/s"] = [refusal(403, said, "Forbidden")]
+    output = 'admission webhook "w" denied the request: canary-4711 is no password'
+    api.refused["/api/v1/namespaces/a/secrets/s"] = [refusal(403, output, "Forbidden")]
     with pytest.raises(Refused) as caught:
         apply(api, thing)
-    told = explained(caught.value, caught.value.text)
-    assert "canary-4711" not in f"{told} {told.text} {told.args} {told.__cause__}"
-    assert "*** is no password" in told.what
+    reported = explained(caught.value, caught.value.text)
+    assert "canary-4711" not in f"{reported} {reported.text} {reported.args} {reported.__cause__}"
+    assert "*** is no password" in reported.what
 
 
 def thing(kind: str, name: str = "a", api_version: str = "v1", **more: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def pod(*containers: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": list(containers)}}
 
 
-def told(before: Any, after: Any) -> dict[str, tuple[str | None, str | None]]:
+def changes_of(before: Any, after: Any) -> dict[str, tuple[str | None, str | None]]:
     return {each.path: (each.before, each.after) for each in field_changes(before, after)}
 
 
@@ -54,7 +54,7 @@ def told(before: Any, after: Any) -> dict[str, tuple[str | None, str | None]]:
     ],
 )
 def test_fields_are_told_apart_by_name(before: Any, after: Any, expected: dict[str, Any]) -> None:
-    assert told(before, after) == expected
+    assert changes_of(before, after) == expected
 
 
 def test_what_the_server_writes_is_no_difference() -> None:
@@ -64,7 +64,7 @@ def test_what_the_server_writes_is_no_difference() -> None:
         "managedFields": [{}],
         "annotations": {"openframe.dev/fingerprint": "x"},
     }
-    assert told(config(a="1"), after) == {}
+    assert changes_of(config(a="1"), after) == {}
 
 
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}
@@ -94,4 +94,4 @@ def test_a_secret_is_only_said_to_have_changed(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize("name", ["secretName", "tokenTTL", "automountServiceAccountToken", "keys", "secretKeyRef"])
 def test_what_only_names_a_secret_is_shown(name: str) -> None:
-    assert told(config(**{name: "one"}), config(**{name: "two"})) == {f"data.{name}": ("one", "two")}
+    assert changes_of(config(**{name: "one"}), config(**{name: "two"})) == {f"data.{name}": ("one", "two")}

@@ -101,9 +101,9 @@ def kubectl_says(out: str, err: str = "", code: int = 0) -> FakePrograms:
 def test_kubectl_is_asked_quietly() -> None:
     programs = kubectl_says('{"kind": "X"}')
     assert KubectlApi(programs, Path("/k")).get("/api/v1/secrets") == {"kind": "X"}
-    (asked,) = programs.calls
-    assert asked.command.argv == ("kubectl", "--kubeconfig", "/k", "get", "--raw", "/api/v1/secrets")
-    assert asked.quiet
+    (call,) = programs.calls
+    assert call.command.argv == ("kubectl", "--kubeconfig", "/k", "get", "--raw", "/api/v1/secrets")
+    assert call.quiet
 
 
 # as kubectl 1.32 writes them
@@ -135,7 +135,7 @@ def test_kubectls_words_are_a_status(err: str, code: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("err", "told"),
+    ("err", "reported"),
     [
         ("The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?\n", "refused"),
         ("Unable to connect to the server: EOF\n", "EOF"),
@@ -145,10 +145,10 @@ def test_kubectls_words_are_a_status(err: str, code: int) -> None:
         ("", "it wrote nothing"),
     ],
 )
-def test_all_else_is_no_answer(err: str, told: str) -> None:
+def test_all_else_is_no_answer(err: str, reported: str) -> None:
     with pytest.raises(ApiError, match="the API does not answer") as caught:
         KubectlApi(kubectl_says("", err, 1), Path("/k")).raw("/x")
-    assert told in caught.value.what
+    assert reported in caught.value.what
     assert caught.value.code == 0
     assert caught.value.transient == ("exec: executable" not in err)
 
@@ -190,17 +190,17 @@ def test_a_proxy_on_the_way_is_told(tmp_path: Path, given: dict[str, str], env: 
 
 
 @pytest.mark.parametrize(("proxied", "server"), [(True, "https://h:6443"), (False, "https://127.0.0.1:6443")])
-def test_what_is_reached_by_a_proxy_is_kubectls(tmp_path: Path, made: Certificates, proxied: bool, server: str) -> None:
+def test_what_is_reached_by_a_proxy_is_kubectls(tmp_path: Path, pki: Certificates, proxied: bool, server: str) -> None:
     path = tmp_path / "kubeconfig"
-    path.write_text(kubeconfig(access(server, made)))
+    path.write_text(kubeconfig(access(server, pki)))
     programs = FakePrograms(env={"https_proxy": "http://proxy:3128"})
     assert isinstance(open_api(path, programs), KubectlApi) is proxied
 
 
 def test_what_kubectl_says_of_a_refusal_is_said_once() -> None:
-    said = 'Error from server (Forbidden): secrets is forbidden: User "bob" cannot list resource "secrets"'
+    output = 'Error from server (Forbidden): secrets is forbidden: User "bob" cannot list resource "secrets"'
     with pytest.raises(ApiError) as caught:
-        content("/x", 403, said)
+        content("/x", 403, output)
     assert caught.value.why.count("Error from server") == 1
     assert caught.value.cause == "forbidden"
 
@@ -230,20 +230,20 @@ def opened(tmp_path: Path, text: str) -> Any:
     return open_api(path, kubectl_says("{}"))
 
 
-def test_a_kubeconfig_with_certificates_needs_no_kubectl(tmp_path: Path, served: Served, made: Certificates) -> None:
-    api = opened(tmp_path, kubeconfig(access(served.url, made)))
+def test_a_kubeconfig_with_certificates_needs_no_kubectl(tmp_path: Path, served: Served, pki: Certificates) -> None:
+    api = opened(tmp_path, kubeconfig(access(served.url, pki)))
     assert isinstance(api, CertApi)
     assert api.get("/x") == {"kind": "X"}
 
 
 @pytest.mark.parametrize("changes", [{"user": {"token": "t"}}, {"user": {"exec": {"command": "aws"}}}])
-def test_a_kubeconfig_with_more_is_kubectls(tmp_path: Path, made: Certificates, changes: dict[str, Any]) -> None:
-    assert isinstance(opened(tmp_path, kubeconfig(access("https://h", made), **changes)), KubectlApi)
+def test_a_kubeconfig_with_more_is_kubectls(tmp_path: Path, pki: Certificates, changes: dict[str, Any]) -> None:
+    assert isinstance(opened(tmp_path, kubeconfig(access("https://h", pki), **changes)), KubectlApi)
 
 
 @pytest.mark.parametrize("part", ["ca", "certificate", "key"])
-def test_certificates_that_are_none_are_kubectls_to_tell(tmp_path: Path, made: Certificates, part: str) -> None:
-    held = {**vars(access("https://h", made)), part: b"-----BEGIN NOTHING-----\n\xff"}
+def test_certificates_that_are_none_are_kubectls_to_tell(tmp_path: Path, pki: Certificates, part: str) -> None:
+    held = {**vars(access("https://h", pki)), part: b"-----BEGIN NOTHING-----\n\xff"}
     assert isinstance(opened(tmp_path, kubeconfig(Credentials(**held))), KubectlApi)
 
 
@@ -274,9 +274,9 @@ def test_ready_is_200_of_readyz(answer: Any, good: bool) -> None:
 class Slow(FakeApi):
     """Answers one after another at one path."""
 
-    def __init__(self, *answers: Any) -> None:
+    def __init__(self, *health_api: Any) -> None:
         super().__init__()
-        self.left = list(answers)
+        self.left = list(health_api)
 
     def get(self, path: str) -> Any:
         found = self.left.pop(0)
@@ -285,7 +285,7 @@ class Slow(FakeApi):
         return found
 
 
-GONE = ApiError(0, "connection refused")
+MISSING = ApiError(0, "connection refused")
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_reads_of_facts_are_repeated_while_the_api_is_busy(error: ApiError, wait
 @pytest.mark.parametrize(
     ("error", "path"),
     [
-        (GONE, "/api/v1/nodes"),
+        (MISSING, "/api/v1/nodes"),
         (ApiError(401, "who"), "/api/v1/nodes"),
         (ApiError(404, "none"), "/api/v1/nodes"),
         (ApiError(500, "fault"), "/api/v1/nodes"),
@@ -340,7 +340,7 @@ readyz check passed
 PLAIN = ("/api", "/apis", "/healthz", "/healthz/etcd", "/readyz")
 
 
-def answers(more: Mapping[str, Any] = MappingProxyType({}), hook: str = NOW) -> FakeApi:
+def health_api(more: Mapping[str, Any] = MappingProxyType({}), hook: str = NOW) -> FakeApi:
     found: dict[str, Any] = dict.fromkeys(PLAIN, (200, "ok"))
     found["/readyz?verbose"] = (200, WELL.format(hook=hook))
     found[f"/healthz/poststarthook/{hook}"] = (200, "ok")
@@ -349,13 +349,13 @@ def answers(more: Mapping[str, Any] = MappingProxyType({}), hook: str = NOW) -> 
 
 @pytest.mark.parametrize("hook", [NOW, THEN])
 def test_all_that_a_server_offers_is_well(hook: str) -> None:
-    found = endpoints(answers(hook=hook))
+    found = endpoints(health_api(hook=hook))
     assert [each.name for each in found] == [*PLAIN, f"/healthz/poststarthook/{hook}"]
     assert {each.state for each in found} == {"ok"}
 
 
 def test_a_hook_that_no_server_names_is_asked_by_its_name_of_today() -> None:
-    api = answers()
+    api = health_api()
     api.answers["/readyz?verbose"] = (200, "[+]ping ok\n")
     api.answers[f"/healthz/poststarthook/{NOW}"] = (404, "404 page not found")
     assert endpoints(api)[-1] == Endpoint(name=f"/healthz/poststarthook/{NOW}", state="not offered", detail="HTTP 404")
@@ -376,7 +376,7 @@ def test_a_hook_that_no_server_names_is_asked_by_its_name_of_today() -> None:
     ],
 )
 def test_one_endpoint_alone(answer: Any, state: str, detail: str) -> None:
-    found = {each.name: each for each in endpoints(answers({"/healthz/etcd": answer}))}
+    found = {each.name: each for each in endpoints(health_api({"/healthz/etcd": answer}))}
     assert found.pop("/healthz/etcd") == Endpoint(name="/healthz/etcd", state=state, detail=detail)
     assert {each.state for each in found.values()} == {"ok"}
 
@@ -385,4 +385,4 @@ def test_a_server_that_does_not_answer_is_asked_once() -> None:
     api = FakeApi(answers={"/readyz?verbose": ApiError(0, "no answer", "refused")})
     found = endpoints(api)
     assert [(each.name, each.state, each.detail) for each in found] == [(path, "failing", "refused") for path in PLAIN]
-    assert api.asked == ["/readyz?verbose"]
+    assert api.requests == ["/readyz?verbose"]

@@ -155,10 +155,10 @@ class Recorded:
 def test_it_ends_by_itself_at_a_time_of_the_api_servers_clock() -> None:
     api = Recorded(201, 201)
     assert defer(api) is None
-    (_, _, made), (_, _, binding) = api.sent
-    (row,) = made["spec"]["validations"]
+    (_, _, result), (_, _, binding) = api.sent
+    (row,) = result["spec"]["validations"]
     assert "timestamp('2026-01-02T03:04:25Z')" in row["expression"]
-    assert made["spec"]["failurePolicy"] == "Ignore"
+    assert result["spec"]["failurePolicy"] == "Ignore"
     assert binding["spec"] == {"policyName": POLICY, "validationActions": ["Deny"]}
 
 
@@ -214,9 +214,11 @@ def served(*pods: Any) -> FakeApi:
 
 
 def test_the_one_that_has_the_port_is_named() -> None:
-    taken = "0/2 nodes are available: 2 node(s) didn't have free ports for the requested pod ports."
-    (told,) = without_address(served(pod(SHOP), pod(BLOG, taken)), [SHOP, BLOG])
-    assert told.startswith("service blog/web gets no address: service shop/web has 80. Give one of them another port")
+    occupied = "0/2 nodes are available: 2 node(s) didn't have free ports for the requested pod ports."
+    (reported,) = without_address(served(pod(SHOP), pod(BLOG, occupied)), [SHOP, BLOG])
+    assert reported.startswith(
+        "service blog/web gets no address: service shop/web has 80. Give one of them another port"
+    )
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ VALUES = {"IP": "127.0.0.1", "DOMAIN": "example.test"}
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted"),
+    ("given", "expected"),
     [
         ("${IP}", "127.0.0.1"),
         ("https://a.${DOMAIN}:${IP}", "https://a.example.test:127.0.0.1"),
@@ -37,10 +37,10 @@ VALUES = {"IP": "127.0.0.1", "DOMAIN": "example.test"}
         ("ip=$${IP} $$${IP} $${OTHER} $$ $${IP}${IP}", "ip=${IP} $${IP} $${OTHER} $$ ${IP}127.0.0.1"),
     ],
 )
-def test_only_known_names_in_texts(given: Any, wanted: Any) -> None:
-    if wanted is None:
-        wanted = {"${IP}": ["127.0.0.1", 1, None, True, 1.5, {"a": "example.test"}]}
-    assert fill(given, VALUES) == wanted
+def test_only_known_names_in_texts(given: Any, expected: Any) -> None:
+    if expected is None:
+        expected = {"${IP}": ["127.0.0.1", 1, None, True, 1.5, {"a": "example.test"}]}
+    assert fill(given, VALUES) == expected
 
 
 def test_what_was_filled_in_is_not_looked_at_again_and_cannot_become_structure() -> None:
@@ -132,8 +132,8 @@ def item(name: str, namespace: str | None = "a", **more: Any) -> dict[str, Any]:
     return {"metadata": {"name": name, **({"namespace": namespace} if namespace else {})}, **more}
 
 
-def asked(fake: FakeApi) -> list[str]:
-    return [each for each in fake.asked if each not in ("/api/v1", "/apis/apps/v1")]
+def object_requests(fake: FakeApi) -> list[str]:
+    return [each for each in fake.requests if each not in ("/api/v1", "/apis/apps/v1")]
 
 
 @pytest.mark.parametrize(
@@ -169,17 +169,17 @@ def test_an_api_that_does_not_answer_is_not_one_without_kinds(error: Any) -> Non
 def test_several_of_many_namespaces_are_asked_for_by_one_list() -> None:
     items = [item("x", "a", data={"n": 1}), item("x", "b", data={"n": 2}), item("x", "other")]
     fake = api(**{"/api/v1/configmaps": {"items": items}})
-    wanted = [known("ConfigMap", "x", namespace) for namespace in "abc"]
-    found = live(fake, Resources(fake), wanted)
-    assert [(found[each] or {}).get("data") for each in wanted] == [{"n": 1}, {"n": 2}, None]
-    assert asked(fake) == ["/api/v1/configmaps"]
+    expected = [known("ConfigMap", "x", namespace) for namespace in "abc"]
+    found = live(fake, Resources(fake), expected)
+    assert [(found[each] or {}).get("data") for each in expected] == [{"n": 1}, {"n": 2}, None]
+    assert object_requests(fake) == ["/api/v1/configmaps"]
 
 
 def test_an_object_of_a_list_says_its_kind_like_a_single_one() -> None:
     """The API leaves it out there, and who judges readiness goes by it."""
     fake = api(**{"/apis/apps/v1/namespaces/a/deployments": {"items": [item("x"), item("y")]}})
-    wanted = [known("Deployment", name, version="apps/v1") for name in "xy"]
-    for found in live(fake, Resources(fake), wanted).values():
+    expected = [known("Deployment", name, version="apps/v1") for name in "xy"]
+    for found in live(fake, Resources(fake), expected).values():
         assert found is not None
         assert (found["apiVersion"], found["kind"]) == ("apps/v1", "Deployment")
 
@@ -188,14 +188,14 @@ def test_a_list_of_secrets_leaves_out_helms() -> None:
     fake = api(**{f"/api/v1/secrets{SECRETS}": {"items": [item("x", "a"), item("x", "b")]}})
     found = live(fake, Resources(fake), [known("Secret", "x", namespace) for namespace in "ab"])
     assert all(found.values())
-    assert asked(fake) == [f"/api/v1/secrets{SECRETS}"]
+    assert object_requests(fake) == [f"/api/v1/secrets{SECRETS}"]
 
 
 def test_who_may_not_list_may_still_read() -> None:
     fake = api(**{"/api/v1/configmaps": (403, "no"), "/api/v1/namespaces/a/configmaps/x": item("x")})
-    wanted = [known("ConfigMap", "x", namespace) for namespace in "ab"]
-    found = live(fake, Resources(fake), wanted)
-    assert [found[each] is not None for each in wanted] == [True, False]
+    expected = [known("ConfigMap", "x", namespace) for namespace in "ab"]
+    found = live(fake, Resources(fake), expected)
+    assert [found[each] is not None for each in expected] == [True, False]
 
 
 @pytest.mark.parametrize("answer", [(403, "no"), (500, "no"), ApiError(0, "no answer")])
@@ -214,34 +214,34 @@ def test_an_object_that_cannot_be_read_is_not_one_that_is_not_there(answer: Any)
 @pytest.mark.parametrize("given", [None, "", "a"])
 def test_a_cluster_wide_object_has_no_namespace_whatever_was_said(given: str | None) -> None:
     fake = api(**{"/api/v1/namespaces/x": item("x", None)})
-    wanted = known("Namespace", "x", given)
-    assert live(fake, Resources(fake), [wanted])[wanted] is not None
-    assert asked(fake) == ["/api/v1/namespaces/x"]
+    expected = known("Namespace", "x", given)
+    assert live(fake, Resources(fake), [expected])[expected] is not None
+    assert object_requests(fake) == ["/api/v1/namespaces/x"]
 
 
 def test_cluster_wide_objects_are_asked_for_by_one_list() -> None:
     fake = api(**{"/api/v1/namespaces": {"items": [item("x", None), item("y", None)]}})
-    wanted = [known("Namespace", name, None) for name in "xyz"]
-    found = live(fake, Resources(fake), wanted)
-    assert [found[each] is not None for each in wanted] == [True, True, False]
+    expected = [known("Namespace", name, None) for name in "xyz"]
+    found = live(fake, Resources(fake), expected)
+    assert [found[each] is not None for each in expected] == [True, True, False]
 
 
 @pytest.mark.parametrize("namespace", [None, ""])
 def test_an_object_without_a_namespace_is_in_the_default_one(namespace: str | None) -> None:
     fake = api(**{"/api/v1/namespaces/default/configmaps/x": item("x", "default")})
-    wanted = known("ConfigMap", "x", namespace)
-    assert live(fake, Resources(fake), [wanted])[wanted] is not None
+    expected = known("ConfigMap", "x", namespace)
+    assert live(fake, Resources(fake), [expected])[expected] is not None
 
 
 def test_the_same_object_by_two_keys_is_asked_for_once() -> None:
     fake = api(**{"/api/v1/namespaces/default/configmaps/x": item("x", "default")})
-    wanted = [known("ConfigMap", "x", None), known("ConfigMap", "x", "default")]
-    assert all(live(fake, Resources(fake), wanted).values())
-    assert len(asked(fake)) == 1
+    expected = [known("ConfigMap", "x", None), known("ConfigMap", "x", "default")]
+    assert all(live(fake, Resources(fake), expected).values())
+    assert len(object_requests(fake)) == 1
 
 
 def test_a_kind_that_is_not_known_is_not_there() -> None:
     fake = api()
-    wanted = [known("Certificate", "x", version="cert-manager.io/v1")]
-    assert live(fake, Resources(fake), wanted) == {wanted[0]: None}
-    assert fake.asked == ["/apis/cert-manager.io/v1"]
+    expected = [known("Certificate", "x", version="cert-manager.io/v1")]
+    assert live(fake, Resources(fake), expected) == {expected[0]: None}
+    assert fake.requests == ["/apis/cert-manager.io/v1"]

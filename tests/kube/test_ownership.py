@@ -75,7 +75,7 @@ def test_what_creation_set_is_given_to_apply_but_for_the_proof() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metadata", "said"),
+    ("metadata", "output"),
     [
         ({}, "its owner is unknown"),
         ({"labels": {"app.kubernetes.io/managed-by": "argocd"}}, "app.kubernetes.io/managed-by=argocd"),
@@ -94,8 +94,8 @@ def test_what_creation_set_is_given_to_apply_but_for_the_proof() -> None:
         ),
     ],
 )
-def test_whose_an_object_is_is_told_by_what_it_says(metadata: Object, said: str) -> None:
-    assert owner_of({**MAP, "metadata": {"name": "m", **metadata}}) == said
+def test_whose_an_object_is_is_told_by_what_it_says(metadata: Object, output: str) -> None:
+    assert owner_of({**MAP, "metadata": {"name": "m", **metadata}}) == output
 
 
 def test_another_environment_of_this_project_is_named() -> None:

@@ -24,13 +24,13 @@ BY_HAND = {"updateStrategy": {"type": "OnDelete"}}
 REVISED: dict[str, Any] = {"updatedReplicas": 1, "updateRevision": "b", "currentRevision": "a"}
 
 
-def scaled(kind: str, wanted: int, more: dict[str, Any] | None = None, **status: Any) -> Any:
+def scaled(kind: str, expected: int, more: dict[str, Any] | None = None, **status: Any) -> Any:
     """A workload of so many replicas that its controller has seen; `more` of its specification."""
-    return item(kind, {"replicas": wanted, **(more or {})}, {**SEEN, **status})
+    return item(kind, {"replicas": expected, **(more or {})}, {**SEEN, **status})
 
 
-def deployment(wanted: int, there: int, updated: int, available: int = 0) -> Any:
-    return scaled("Deployment", wanted, replicas=there, updatedReplicas=updated, availableReplicas=available)
+def deployment(expected: int, there: int, updated: int, available: int = 0) -> Any:
+    return scaled("Deployment", expected, replicas=there, updatedReplicas=updated, availableReplicas=available)
 
 
 def daemons(scheduled: int, ready: int, updated: int, more: dict[str, Any] | None = None) -> Any:
@@ -106,9 +106,9 @@ CASES: list[tuple[str, Any, bool, str]] = [
 
 @pytest.mark.parametrize(("obj", "good", "detail"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_each_kind_is_judged_by_its_own_rule(obj: Any, good: bool, detail: str) -> None:
-    found, told = workload_ready(obj)
+    found, reported = workload_ready(obj)
     assert found is good
-    assert detail in told
+    assert detail in reported
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,9 @@ def test_each_kind_is_judged_by_its_own_rule(obj: Any, good: bool, detail: str) 
 def test_a_job_that_is_not_waited_for_is_ready_when_it_runs(
     spec: dict[str, Any], status: dict[str, Any], good: bool, detail: str
 ) -> None:
-    found, told = workload_ready(item("Job", spec, status, group="batch/v1"), jobs=False)
+    found, reported = workload_ready(item("Job", spec, status, group="batch/v1"), jobs=False)
     assert found is good
-    assert detail in told
+    assert detail in reported
 
 
 def node(name: str, *, ready: bool = True, labels: dict[str, str] | None = None, taint: str = "") -> dict[str, Any]:
@@ -155,9 +155,9 @@ def test_daemons_without_pods_are_ready_only_where_no_node_is_to_run_one(
     nodes: list[Any] | None, good: bool, detail: str
 ) -> None:
     selector = {"nodeSelector": {"disk": "ssd"}} if nodes and len(nodes[0]["metadata"]["labels"]) else {}
-    found, told = workload_ready(item("DaemonSet", {"template": {"spec": selector}}, SEEN), nodes=lambda: nodes)
+    found, reported = workload_ready(item("DaemonSet", {"template": {"spec": selector}}, SEEN), nodes=lambda: nodes)
     assert found is good
-    assert detail in told
+    assert detail in reported
 
 
 @pytest.mark.parametrize(

@@ -55,10 +55,10 @@ class Api:
     """Answers one list."""
 
     def __init__(self, *items: dict[str, Any]) -> None:
-        self.items, self.asked = items, list[str]()
+        self.items, self.commands = items, list[str]()
 
     def get(self, path: str) -> Any:
-        self.asked.append(path)
+        self.commands.append(path)
         return {"items": list(self.items)}
 
     def raw(self, path: str) -> tuple[int, str]:
@@ -79,8 +79,8 @@ def test_the_newest_revision_counts_by_number_not_by_text() -> None:
     assert web.objects == refs(MANIFEST, "n")
     assert web.workloads == (Key("apps/v1", "Deployment", "n", "web"), Key("batch/v1", "Job", "n", "kept"))
     assert found["n", "db"].status == "pending-install"
-    assert len(api.asked) == 1
-    assert "owner%3Dhelm" in api.asked[0]
+    assert len(api.commands) == 1
+    assert "owner%3Dhelm" in api.commands[0]
 
 
 def test_objects_of_a_manifest() -> None:

@@ -1,4 +1,4 @@
-"""The API by HTTPS: what is verified, which connections are kept, what a silence is; watches line by line."""
+"""The API by HTTPS: what is verified, which connections are reused, what a timeout is; watches line by line."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.tls import Certificates, Served, access, serving, status
 
 
 @pytest.fixture
-def api(served: Served, made: Certificates) -> CertApi:
-    return CertApi(access(served.url, made))
+def api(served: Served, pki: Certificates) -> CertApi:
+    return CertApi(access(served.url, pki))
 
 
 @pytest.mark.parametrize("code", [200, 401, 403, 404, 429, 500, 503])
@@ -46,15 +46,15 @@ def test_questions_at_the_same_time_have_connections_of_their_own(api: CertApi, 
     with ThreadPoolExecutor(16) as pool:
         answers = [pool.submit(api.get, f"/{number}") for number in range(16)]
         end = time.monotonic() + 4
-        while len(served.asked) < 16 and time.monotonic() < end:
+        while len(served.requests) < 16 and time.monotonic() < end:
             time.sleep(0.01)
-        assert len(served.asked) == 16
+        assert len(served.requests) == 16
         served.hold.set()
         assert all(answer.result() == {"kind": "X"} for answer in answers)
     assert len(set(served.connections)) == 16
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(api.get, [f"/again/{number}" for number in range(64)]))
-    assert len(served.asked) == 80
+    assert len(served.requests) == 80
 
 
 def test_a_connection_that_the_server_closed_is_made_again(api: CertApi, served: Served) -> None:
@@ -64,17 +64,17 @@ def test_a_connection_that_the_server_closed_is_made_again(api: CertApi, served:
     assert len(set(served.connections)) == 4
 
 
-def test_a_kept_connection_that_died_is_no_failure(made: Certificates) -> None:
-    with serving(made.server, made.authority) as first:
-        api = CertApi(access(first.url, made))
+def test_a_kept_connection_that_died_is_no_failure(pki: Certificates) -> None:
+    with serving(pki.server, pki.authority) as first:
+        api = CertApi(access(first.url, pki))
         assert ready(api)
-    with serving(made.server, made.authority, port=first.port) as second:
+    with serving(pki.server, pki.authority, port=first.port) as second:
         assert api.get("/x") == {"kind": "X"}
-    assert second.asked == ["/x"]
+    assert second.requests == ["/x"]
 
 
-def test_a_server_that_says_nothing_is_not_waited_for(served: Served, made: Certificates) -> None:
-    api = CertApi(access(served.url, made), read=0.3)
+def test_a_server_that_says_nothing_is_not_waited_for(served: Served, pki: Certificates) -> None:
+    api = CertApi(access(served.url, pki), read=0.3)
     served.hold.clear()
     began = time.monotonic()
     with pytest.raises(NoAnswer, match=f"127.0.0.1:{served.port} has not answered within 0.3 s") as caught:
@@ -83,11 +83,13 @@ def test_a_server_that_says_nothing_is_not_waited_for(served: Served, made: Cert
     assert caught.value.transient
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_a_write_is_waited_for_longer_than_a_read_and_sent_once(served: Served, made: Certificates, kept: bool) -> None:
+@pytest.mark.parametrize("remaining", [True, False])
+def test_a_write_is_waited_for_longer_than_a_read_and_sent_once(
+    served: Served, pki: Certificates, remaining: bool
+) -> None:
     """Admission webhooks take up to 30 s each; what is sent again while the server is at it doubles its load."""
-    api = CertApi(access(served.url, made), read=0.2, write=0.6)
-    assert not kept or ready(api)
+    api = CertApi(access(served.url, pki), read=0.2, write=0.6)
+    assert not remaining or ready(api)
     served.hold.clear()
     began = time.monotonic()
     with pytest.raises(NoAnswer, match=r"has not answered within 0\.6 s"):
@@ -115,17 +117,17 @@ def test_a_server_that_asks_to_come_again_says_when(api: CertApi, served: Served
     ],
 )
 def test_a_certificate_that_cannot_be_verified_is_told_at_once(
-    made: Certificates, server: str, host: str, authority: str, cause: str, word: str
+    pki: Certificates, server: str, host: str, authority: str, cause: str, word: str
 ) -> None:
-    with serving(getattr(made, server), made.authority) as served:
+    with serving(getattr(pki, server), pki.authority) as served:
         address = served.url.replace("127.0.0.1", host)
-        api = CertApi(access(address, made, authority=getattr(made, authority)))
+        api = CertApi(access(address, pki, authority=getattr(pki, authority)))
         for ask in (lambda: api.get("/x"), lambda: ready(api), lambda: api.watch(WATCH)):
             with pytest.raises(ApiError, match=f"certificate of the API at {host}:{served.port} cannot") as caught:
                 ask()
             assert (caught.value.cause, caught.value.transient) == (cause, False)
             assert word in caught.value.why
-    assert served.asked == []
+    assert served.requests == []
     gc.collect()
 
 
@@ -141,7 +143,7 @@ LOGIN = "rejects the client certificate"
 
 
 @pytest.mark.parametrize(
-    ("when", "error", "said", "cause"),
+    ("when", "error", "output", "cause"),
     [
         ("connect", EARLY, "cannot be verified: certificate is not yet valid", "api-not-yet-valid"),
         ("getresponse", failing(ssl.SSLError, reason="TLSV1_ALERT_UNKNOWN_CA"), LOGIN, "api-login"),
@@ -149,27 +151,27 @@ LOGIN = "rejects the client certificate"
     ],
 )
 def test_what_tls_refuses_is_told(
-    api: CertApi, monkeypatch: pytest.MonkeyPatch, when: str, error: ssl.SSLError, said: str, cause: str
+    api: CertApi, monkeypatch: pytest.MonkeyPatch, when: str, error: ssl.SSLError, output: str, cause: str
 ) -> None:
     def refuse(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(f"http.client.HTTPSConnection.{when}", refuse)
-    with pytest.raises(ApiError, match=said) as caught:
+    with pytest.raises(ApiError, match=output) as caught:
         ready(api)
     assert (caught.value.cause, caught.value.transient) == (cause, False)
     assert error is not EARLY or f"clock says {datetime.now(UTC):%Y-%m-%dT}" in caught.value.why
 
 
-def test_an_authority_that_is_no_root_is_enough(made: Certificates) -> None:
+def test_an_authority_that_is_no_root_is_enough(pki: Certificates) -> None:
     """kubectl takes what the kubeconfig holds for trustworthy; Python before 3.13 wants a root."""
-    with serving(made.server_between, made.authority) as served:
-        assert ready(CertApi(access(served.url, made, authority=made.between)))
+    with serving(pki.server_between, pki.authority) as served:
+        assert ready(CertApi(access(served.url, pki, authority=pki.between)))
 
 
-def test_checks_are_those_of_kubectl(served: Served, made: Certificates) -> None:
+def test_checks_are_those_of_kubectl(served: Served, pki: Certificates) -> None:
     """Not those of RFC 5280, which Python 3.13 added: the certificates of these tests would not pass them."""
-    strict = ssl.create_default_context(cafile=made.authority.certificate)
+    strict = ssl.create_default_context(cafile=pki.authority.certificate)
     strict.verify_flags |= ssl.VERIFY_X509_STRICT
     with (
         socket.create_connection(("127.0.0.1", served.port)) as plain,
@@ -177,18 +179,18 @@ def test_checks_are_those_of_kubectl(served: Served, made: Certificates) -> None
         strict.wrap_socket(plain, server_hostname="127.0.0.1"),
     ):
         pass
-    assert ready(CertApi(access(served.url, made)))
+    assert ready(CertApi(access(served.url, pki)))
 
 
-def test_a_client_that_the_server_does_not_know_gets_no_answer(served: Served, made: Certificates) -> None:
+def test_a_client_that_the_server_does_not_know_gets_no_answer(served: Served, pki: Certificates) -> None:
     stranger = replace(
-        access(served.url, made),
-        certificate=made.other.certificate.read_bytes(),
-        key=made.other.key.read_bytes(),
+        access(served.url, pki),
+        certificate=pki.other.certificate.read_bytes(),
+        key=pki.other.key.read_bytes(),
     )
     with pytest.raises(ApiError, match=r"does not answer|rejects the client certificate"):
         CertApi(stranger).get("/x")  # which of them depends on whether the alert or the end of the connection is first
-    assert served.asked == []
+    assert served.requests == []
 
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
@@ -197,11 +199,11 @@ def test_no_proxy_is_used(api: CertApi, monkeypatch: pytest.MonkeyPatch, name: s
     assert ready(api)
 
 
-def test_a_path_and_a_name_that_are_none_and_a_port_without_tls_are_told(api: CertApi, made: Certificates) -> None:
+def test_a_path_and_a_name_that_are_none_and_a_port_without_tls_are_told(api: CertApi, pki: Certificates) -> None:
     with pytest.raises(ApiError, match="does not answer"):
         api.get("/a b\n")
     with pytest.raises(ApiError) as caught:
-        CertApi(access("https://nowhere.invalid:6443", made)).get("/x")
+        CertApi(access("https://nowhere.invalid:6443", pki)).get("/x")
     assert caught.value.cause == "dns"
     with socket.create_server(("127.0.0.1", 0)) as plain:
 
@@ -213,16 +215,16 @@ def test_a_path_and_a_name_that_are_none_and_a_port_without_tls_are_told(api: Ce
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(ApiError) as caught:
-            CertApi(access(f"https://127.0.0.1:{plain.getsockname()[1]}", made)).get("/x")
+            CertApi(access(f"https://127.0.0.1:{plain.getsockname()[1]}", pki)).get("/x")
         thread.join()
     assert caught.value.cause == "no-api"
 
 
 def test_the_key_is_left_in_no_file(
-    served: Served, made: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    served: Served, pki: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert ready(CertApi(access(served.url, made)))
+    assert ready(CertApi(access(served.url, pki)))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -238,11 +240,11 @@ except ssl.SSLError:
 """
 
 
-def test_a_locked_key_is_refused_and_the_terminal_is_not_asked(made: Certificates, tmp_path: Path) -> None:
+def test_a_locked_key_is_refused_and_the_terminal_is_not_asked(pki: Certificates, tmp_path: Path) -> None:
     locked = tmp_path / "locked.key"
-    openssl = ["openssl", "pkcs8", "-topk8", "-v2", "aes256", "-passout", "pass:hush", "-in", str(made.client.key)]
+    openssl = ["openssl", "pkcs8", "-topk8", "-v2", "aes256", "-passout", "pass:hush", "-in", str(pki.client.key)]
     subprocess.run([*openssl, "-out", str(locked)], check=True, capture_output=True)
-    files = [str(path) for path in (made.authority.certificate, made.client.certificate, locked)]
+    files = [str(path) for path in (pki.authority.certificate, pki.client.certificate, locked)]
     inner = [sys.executable, "-c", OPENS, *files]
     on_a_terminal = [sys.executable, "-c", f"import pty; pty.spawn({inner!r})"]
     done = subprocess.run(
@@ -261,7 +263,7 @@ def broken(path: str) -> tuple[int, bytes]:
 
 
 def pieces(*parts: bytes, then: threading.Event | None = None, breaks: bool = False) -> Callable[[], Iterator[bytes]]:
-    """What a watch is told; then it ends, breaks, or goes on until the event."""
+    """The events of a watch; then it ends, breaks, or stays open until the event."""
 
     def tell() -> Iterator[bytes]:
         yield from parts
@@ -291,13 +293,13 @@ def test_but_not_again_and_again(api: CertApi, served: Served) -> None:
     assert len(served.taken) == 1
 
 
-def test_a_path_before_all_others_is_part_of_both(served: Served, made: Certificates) -> None:
-    api = CertApi(access(f"{served.url}/k8s/c-1/", made))
+def test_a_path_before_all_others_is_part_of_both(served: Served, pki: Certificates) -> None:
+    api = CertApi(access(f"{served.url}/k8s/c-1/", pki))
     served.stream = pieces()
     api.patch(PLACE, BODY)
     assert list(api.watch(WATCH)) == []
     assert served.taken[0][0] == f"/k8s/c-1{PLACE}"
-    assert served.asked == [f"/k8s/c-1{WATCH}"]
+    assert served.requests == [f"/k8s/c-1{WATCH}"]
 
 
 # -- watch -------------------------------------------------------------------------------------------
@@ -377,21 +379,21 @@ def test_a_refusal_that_breaks_off_is_no_answer(api: CertApi, served: Served) ->
     assert (caught.value.code, caught.value.transient) == (0, True)
 
 
-def test_where_nothing_answers_a_watch_is_told_so(made: Certificates) -> None:
-    with serving(made.server, made.authority) as gone:
-        api = CertApi(access(gone.url, made))
+def test_where_nothing_answers_a_watch_is_told_so(pki: Certificates) -> None:
+    with serving(pki.server, pki.authority) as missing:
+        api = CertApi(access(missing.url, pki))
     for _ in range(2):
         with pytest.raises(ApiError, match="does not answer") as caught:
             api.watch(WATCH)
         assert (caught.value.code, caught.value.transient) == (0, True)
 
 
-def test_a_silent_watch_is_given_up(served: Served, made: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_watch_is_given_up(served: Served, pki: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
     monkeypatch.setattr("tasks.kube.transport._QUIET", 0.3)
     served.stream = pieces(b"{}\n", then=over)
     began = time.monotonic()
-    stream = CertApi(access(served.url, made)).watch(WATCH)
+    stream = CertApi(access(served.url, pki)).watch(WATCH)
     assert isinstance(stream, Lines)
     assert list(stream) == ["{}\n"]
     over.set()

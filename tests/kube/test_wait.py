@@ -1,4 +1,4 @@
-"""Waits that end when the API tells of a change: at once, never too early, and with a deadline."""
+"""Waits that end when the API reports a change: at once, never too early, and with a deadline."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def api(direct: Scripted) -> Iterator[Watched]:
     watched = Watched(direct)
     watched.get(PODS)
     until(lambda: watched._feeds[PODS].current)
-    direct.asked.clear()
+    direct.requests.clear()
     yield watched
     watched.close()
     until(lambda: not watching())
@@ -94,7 +94,7 @@ def test_what_is_there_is_found_at_once_and_the_api_has_confirmed_it(api: Watche
     until(lambda: api.get(PODS)["items"][0]["phase"] == "Running")
     look = Look(api)
     assert watch(api, look, waiting()) == [pod("Running")]
-    assert (look.feeds, look.api, direct.asked) == (1, 1, [PODS])
+    assert (look.feeds, look.api, direct.requests) == (1, 1, [PODS])
 
 
 def test_it_wakes_when_a_change_is_told(api: Watched, direct: Scripted) -> None:
@@ -117,7 +117,7 @@ def test_as_long_as_the_feed_says_no_the_api_is_not_asked(api: Watched, direct: 
 
     beside(changes, look)
     watch(api, look, waiting())
-    assert direct.asked == [PODS]
+    assert direct.requests == [PODS]
 
 
 def test_a_feed_of_before_our_own_write_does_not_count(api: Watched, direct: Scripted) -> None:
@@ -232,12 +232,12 @@ def test_what_is_not_watched_is_looked_at_all_the_same(
     direct.lists[path] = []
 
     def look(api: Api) -> bool | None:
-        if direct.asked.count(path) == 3:
+        if direct.requests.count(path) == 3:
             direct.lists[path] = [{"metadata": {"name": "s"}}]
         return True if api.get(path)["items"] else None
 
     assert watch(api, look, waiting())
-    assert direct.asked.count(path) == 5, "once more, of the API itself"
+    assert direct.requests.count(path) == 5, "once more, of the API itself"
 
 
 REFUSALS = [
@@ -268,10 +268,10 @@ def test_a_refusal_is_told_where_time_is_over_before(answer: Any) -> None:
 @pytest.mark.parametrize("answer", REFUSALS)
 def test_a_server_that_starts_may_refuse_for_a_moment(answer: Any) -> None:
     api = FakeApi(answers={"/readyz": answer})
-    looks = iter(range(4))
+    checks = iter(range(4))
 
     def asked() -> FakeApi:
-        if next(looks) == 3:
+        if next(checks) == 3:
             api.answers["/readyz"] = (200, "ok")
         return api
 

@@ -32,11 +32,11 @@ def _waits(message: str) -> Object:
 
 
 LOST: Object = {"phase": "Pending", "containerStatuses": [_waits("connection reset by peer")]}
-"""Of a pod whose pull may come to something yet."""
+"""Of a pod whose pull may still succeed."""
 
 
 def pod(name: str = "web-1", owner: tuple[str, str] = ("ReplicaSet", "web-a"), made: str = NOW, **more: Any) -> Object:
-    """One whose image is not to be had."""
+    """One with an image that does not exist."""
     return obj(
         "Pod",
         name,
@@ -60,7 +60,7 @@ def event(reason: str, message: str, *, about: tuple[str, str] = ("Pod", "web-1"
 
 @pytest.fixture
 def closely(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pods are asked for at each look."""
+    """Pods are read at each check."""
     monkeypatch.setattr("tasks.kube.wait._LOOK_CLOSER", 0.0)
 
 
@@ -69,8 +69,8 @@ def test_it_ends_when_all_are_there_and_ready() -> None:
     api.at(PATH, 2, unready())
     api.at(PATH, 3, deployment("web", "shop"))
     said: list[str] = []
-    told = wait_ready(api, [WEB, Key("batch/v1", "Job", "shop", "done")], eager(said=said))
-    assert told == ["deployment/web: 1 of 1 replicas are available", "job/done: it is done"]
+    reported = wait_ready(api, [WEB, Key("batch/v1", "Job", "shop", "done")], eager(said=said))
+    assert reported == ["deployment/web: 1 of 1 replicas are available", "job/done: it is done"]
     assert said == ["1 of 2 are ready", "1 of 2 are ready", "2 of 2 are ready"]
 
 
@@ -136,7 +136,7 @@ def test_what_will_never_come_is_told_before_time_is_over() -> None:
     with pytest.raises(Failed, match=r"pod shop/web-1 cannot pull x/web:9") as caught:
         wait_ready(api, [WEB], eager())
     assert not caught.value.transient
-    assert api.asked.count(PATH) == 1
+    assert api.requests.count(PATH) == 1
 
 
 @pytest.mark.usefixtures("closely")
@@ -163,7 +163,7 @@ def test_what_its_controller_has_not_seen_is_not_judged() -> None:
     api = FakeApi(old, replica_set(), pod())
     api.at(PATH, 3, deployment("web", "shop"))
     wait_ready(api, [WEB], eager())
-    assert not any("pods" in path for path in api.asked)
+    assert not any("pods" in path for path in api.requests)
 
 
 @pytest.mark.usefixtures("closely")
@@ -178,15 +178,15 @@ def test_what_brings_more_is_ready_when_nothing_new_is_there() -> None:
     """A job installs a chart, and is done before the chart's pods are."""
     install, later = Key("batch/v1", "Job", "shop", "install"), Key("apps/v1", "Deployment", "shop", "web")
     api = FakeApi(job("install", "shop"))
-    looks: list[list[Key]] = [[install], [install, later], [install, later], [install, later]]
+    checks: list[list[Key]] = [[install], [install, later], [install, later], [install, later]]
     api.at(PATH, 2, deployment("web", "shop"))
-    told = wait_ready(api, lambda _api: looks.pop(0), eager())
-    assert [line.split(":")[0] for line in told] == ["job/install", "deployment/web"]
-    assert looks == []
+    reported = wait_ready(api, lambda _api: checks.pop(0), eager())
+    assert [line.split(":")[0] for line in reported] == ["job/install", "deployment/web"]
+    assert checks == []
 
 
 class Unwatched(FakeApi):
-    """An API of which nothing can be watched: what is asked of a feed is asked of itself."""
+    """An API without watches: what is read from a feed is requested from the API itself."""
 
     def watch(self, path: str) -> Stream:
         raise AssertionError(f"what cannot be listed is not watched: {path}")
@@ -202,16 +202,16 @@ def test_a_feed_and_the_api_itself_are_two_who_say_that_nothing_new_is_there(mon
     api = Unwatched(deployment("web", "shop"))
     api.answers["/apis/apps/v1/deployments"] = ApiError(403, "the API answered 403", "not for you")
     watched = Watched(api)
-    asked: list[Api] = []
+    queried: list[Api] = []
 
     def keys(api: Api) -> list[Key]:
-        asked.append(api)
+        queried.append(api)
         return [WEB]
 
     began = time.monotonic()
     assert wait_ready(watched, keys, eager()) == ["deployment/web: 1 of 1 replicas are available"]
     assert time.monotonic() - began < 10
-    assert asked == [watched, watched.direct]
+    assert queried == [watched, watched.direct]
     watched.close()
 
 
@@ -246,10 +246,10 @@ def test_only_pods_of_the_newest_version_tell(item: Object, pods: list[Object], 
 @pytest.mark.usefixtures("closely")
 def test_a_cause_that_may_pass_is_looked_at_closely_when_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LASTS", 0.05)
-    asked: list[str] = []
+    queried: list[str] = []
 
     def diagnose(found: Diagnosis) -> Diagnosis:
-        asked.append(found.details["image"])
+        queried.append(found.details["image"])
         return replace(found, why="its cache is cut off", fix="mend the line", transient=False)
 
     broken = pod(status=LOST)
@@ -257,7 +257,7 @@ def test_a_cause_that_may_pass_is_looked_at_closely_when_it_lasts(monkeypatch: p
         wait_ready(FakeApi(unready(), replica_set(), broken), [WEB], eager(), diagnose=diagnose)
     assert caught.value.why == "its cache is cut off"
     assert caught.value.fix == "mend the line"
-    assert asked == ["x/web:9"]
+    assert queried == ["x/web:9"]
 
 
 def test_it_is_looked_at_closely_when_time_is_over_too() -> None:

@@ -1,4 +1,4 @@
-"""Feeds: listed once, then told of each change; what is not watched, or not for the moment, is asked as before."""
+"""Feeds: listed once, then updated by each change; what is not watched, or not at the moment, is requested."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def watch(api: Watched, path: str = PODS) -> None:
     until(lambda: api._feeds[path].current)
 
 
-def stands(api: Watched, direct: Scripted, count: int) -> bool:
-    """Whether the watch of pods that stands is that many-th."""
+def is_watch(api: Watched, direct: Scripted, count: int) -> bool:
+    """Whether the open watch of pods is the `count`-th."""
     return len(direct.streams) == count and api._feeds[PODS].current
 
 
 def test_a_kind_is_listed_once_and_then_told(api: Watched, direct: Scripted) -> None:
     assert names(api) == ["a/one", "a/two", "b/one"]
     watch(api)
-    asked = len(direct.asked)
+    before_requests = len(direct.requests)
     assert names(api) == ["a/one", "a/two", "b/one"]
     direct.stream.tell("ADDED", pod("three"))
     direct.stream.tell("MODIFIED", pod("two", status={"phase": "Running"}))
@@ -70,7 +70,7 @@ def test_a_kind_is_listed_once_and_then_told(api: Watched, direct: Scripted) -> 
     direct.stream.tell("DELETED", pod("gone before"))
     until(lambda: names(api) == ["a/two", "b/one", "a/three"])
     assert api.get(f"{PODS.replace('pods', 'namespaces/a/pods')}/two")["status"] == {"phase": "Running"}
-    assert len(direct.asked) == asked, "all of it was answered without a question"
+    assert len(direct.requests) == before_requests, "all of it was answered without a question"
 
 
 def test_a_bookmark_is_no_object(api: Watched, direct: Scripted) -> None:
@@ -87,7 +87,7 @@ def test_a_version_that_is_too_old_is_listed_again(api: Watched, direct: Scripte
     direct.lists[PODS] = [pod("new")]
     direct.version = 5
     old.tell("ERROR", {"kind": "Status", "code": 410, "reason": "Expired"})
-    until(partial(stands, api, direct, 2))
+    until(partial(is_watch, api, direct, 2))
     assert names(api) == ["a/new"]
     assert "resourceVersion=5&" in direct.watched[1]
 
@@ -97,7 +97,7 @@ def test_a_watch_that_ends_is_begun_again(api: Watched, direct: Scripted) -> Non
     for count in (2, 3, 4):
         direct.lists[PODS] = [pod(f"of watch {count}")]
         direct.stream.end()
-        until(partial(stands, api, direct, count))
+        until(partial(is_watch, api, direct, count))
         assert names(api) == [f"a/of watch {count}"]
 
 
@@ -112,9 +112,9 @@ def test_while_it_cannot_be_watched_the_api_itself_is_asked(api: Watched, direct
     assert names(api) == ["a/meanwhile"], "what the feed has is of before"
     direct.gate.set()
     until(lambda: len(direct.watched) == 5 and api._feeds[PODS].current)
-    asked = len(direct.asked)
+    before_requests = len(direct.requests)
     assert names(api) == ["a/meanwhile"]
-    assert len(direct.asked) == asked
+    assert len(direct.requests) == before_requests
 
 
 def test_what_cannot_be_listed_is_told_to_who_asks(api: Watched, direct: Scripted) -> None:
@@ -142,9 +142,9 @@ def test_what_cannot_be_listed_is_told_to_who_asks(api: Watched, direct: Scripte
 )
 def test_a_list_of_one_namespace_or_of_all(api: Watched, direct: Scripted, path: str, found: list[str]) -> None:
     watch(api)
-    asked = len(direct.asked)
+    before_requests = len(direct.requests)
     assert names(api, path) == found
-    assert len(direct.asked) == asked
+    assert len(direct.requests) == before_requests
 
 
 @pytest.mark.parametrize("path", ["/api/v1/namespaces/b/pods/two", "/api/v1/namespaces/c/pods/one", "/api/v1/nodes/m"])
@@ -193,14 +193,14 @@ def test_what_is_not_watched_is_asked_of_the_api_itself(api: Watched, direct: Sc
     direct.lists[path] = [pod("asked for")]
     for count in (1, 2):
         assert names(api, path) == ["a/asked for"]
-        assert direct.asked.count(path) == count
+        assert direct.requests.count(path) == count
     assert list(api._feeds) == [PODS]
 
 
 def test_what_is_asked_raw_is_asked_of_the_api_itself(api: Watched, direct: Scripted) -> None:
     watch(api)
     assert api.raw(PODS) == (200, "ok")
-    assert direct.asked[-1] == PODS
+    assert direct.requests[-1] == PODS
 
 
 def test_what_reads_cannot_write(api: Watched, direct: Scripted) -> None:

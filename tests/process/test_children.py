@@ -29,11 +29,11 @@ def born() -> Iterator[list[subprocess.Popen[bytes]]]:
 
 def group(born: list[subprocess.Popen[bytes]], text: str = "exec sleep 30", first: str = ":") -> int:
     """A process that leads a group of its own, and has done what it does `first`."""
-    made = subprocess.Popen(["sh", "-c", f"{first}; echo; {text}"], start_new_session=True, stdout=subprocess.PIPE)
-    born.append(made)
-    assert made.stdout is not None
-    made.stdout.readline()
-    return made.pid
+    result = subprocess.Popen(["sh", "-c", f"{first}; echo; {text}"], start_new_session=True, stdout=subprocess.PIPE)
+    born.append(result)
+    assert result.stdout is not None
+    result.stdout.readline()
+    return result.pid
 
 
 def reap(children: Children, born: list[subprocess.Popen[bytes]]) -> None:

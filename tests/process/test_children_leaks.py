@@ -30,7 +30,7 @@ os.abort()
 
 
 def ran(folder: Path, how: str, umask: str) -> tuple[list[str], bool]:
-    """What it told, and whether it left a core dump itself."""
+    """What it printed, and whether it left a core dump itself."""
     root = str(Path(__file__).parents[2])
     process = subprocess.Popen(
         [sys.executable, "-c", DUMPING, how, umask],
@@ -41,16 +41,16 @@ def ran(folder: Path, how: str, umask: str) -> tuple[list[str], bool]:
         text=True,
     )
     assert process.stdout is not None
-    told = process.stdout.read().split()
+    reported = process.stdout.read().split()
     process.stdout.close()
     _, status = os.waitpid(process.pid, 0)
     process.returncode = status
-    return told, os.WCOREDUMP(status)
+    return reported, os.WCOREDUMP(status)
 
 
 def test_neither_it_nor_a_child_leaves_a_core_dump(tmp_path: Path) -> None:
-    told, dumped = ran(tmp_path, "closed", "022")
-    assert told == [str(min(1, resource.getrlimit(resource.RLIMIT_CORE)[1] % 2**63)), "False"]
+    reported, dumped = ran(tmp_path, "closed", "022")
+    assert reported == [str(min(1, resource.getrlimit(resource.RLIMIT_CORE)[1] % 2**63)), "False"]
     assert not dumped
     assert not list(tmp_path.glob("core*"))
 

@@ -18,7 +18,7 @@ HERE = "here"
 
 
 @pytest.fixture(scope="module")
-def gone() -> int:
+def ended_pid() -> int:
     """The number of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait(10)
@@ -50,31 +50,31 @@ class Left:
 
 @pytest.fixture
 def left(tmp_path: Path) -> Iterator[Left]:
-    made = Left(tmp_path)
-    yield made
-    for process in made.started:
+    result = Left(tmp_path)
+    yield result
+    for process in result.started:
         process.kill()
         process.wait(10)
         if process.stdout is not None:
             process.stdout.close()
 
 
-def test_it_ends(left: Left, tmp_path: Path, gone: int) -> None:
+def test_it_ends(left: Left, tmp_path: Path, ended_pid: int) -> None:
     lock = tmp_path / "dev.lock"
-    pid = left.start("k3d", mark(lock, HERE, gone))
-    assert end_orphans(mark(lock, HERE, gone)) == [pid]
+    pid = left.start("k3d", mark(lock, HERE, ended_pid))
+    assert end_orphans(mark(lock, HERE, ended_pid)) == [pid]
     assert not left.alive(pid)
 
 
 def test_one_that_does_not_listen_is_killed(
-    left: Left, tmp_path: Path, gone: int, monkeypatch: pytest.MonkeyPatch
+    left: Left, tmp_path: Path, ended_pid: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasks.process.children._PATIENCE", 0.1)
     lock = tmp_path / "dev.lock"
     pid = left.start(
-        "helm", mark(lock, HERE, gone), script="import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+        "helm", mark(lock, HERE, ended_pid), script="import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
     )
-    assert end_orphans(mark(lock, HERE, gone)) == [pid]
+    assert end_orphans(mark(lock, HERE, ended_pid)) == [pid]
     end = time.monotonic() + 5
     while left.alive(pid) and time.monotonic() < end:
         time.sleep(0.01)
@@ -84,15 +84,15 @@ def test_one_that_does_not_listen_is_killed(
 @pytest.mark.parametrize(
     "case", ["another cluster", "alive", "another run", "another place", "no mark", "not our program", "no leader"]
 )
-def test_others_go_on(left: Left, tmp_path: Path, gone: int, case: str) -> None:
+def test_others_go_on(left: Left, tmp_path: Path, ended_pid: int, case: str) -> None:
     lock = tmp_path / "dev.lock"
     marked = {
-        "another cluster": mark(tmp_path / "dev-2.lock", HERE, gone),
+        "another cluster": mark(tmp_path / "dev-2.lock", HERE, ended_pid),
         "alive": mark(lock, HERE, os.getpid()),
-        "another run": mark(lock, HERE, gone + 1),  # what that has left on purpose, such as a port-forward
-        "another place": mark(lock, "elsewhere", gone),  # a container's numbers are others
+        "another run": mark(lock, HERE, ended_pid + 1),  # what that has left on purpose, such as a port-forward
+        "another place": mark(lock, "elsewhere", ended_pid),  # a container's numbers are others
         "no mark": None,
-    }.get(case, mark(lock, HERE, gone))
+    }.get(case, mark(lock, HERE, ended_pid))
     pid = left.start("agent" if case == "not our program" else "kubectl", marked, session=case != "no leader")
-    assert end_orphans(mark(lock, HERE, gone)) == []
+    assert end_orphans(mark(lock, HERE, ended_pid)) == []
     assert left.alive(pid)

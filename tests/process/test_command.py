@@ -39,10 +39,10 @@ def token(monkeypatch: pytest.MonkeyPatch) -> str:
     return TOKEN
 
 
-def tool(folder: Path, name: str, says: str, mode: int = 0o755) -> Path:
+def tool(folder: Path, name: str, output: str, mode: int = 0o755) -> Path:
     folder.mkdir(exist_ok=True, parents=True)
     path = folder / name
-    path.write_text(f"#!/bin/sh\necho {says}\n")
+    path.write_text(f"#!/bin/sh\necho {output}\n")
     path.chmod(mode)
     return path
 

@@ -42,24 +42,22 @@ def later(seconds: float) -> str:
     return f"{datetime.now(UTC) + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}"
 
 
-@pytest.mark.parametrize(
-    ("expiry", "runs"), [(None, 1), (later(3600), 1), (later(30), 3), (later(-10), 3), ("tomorrow", 3)]
-)
-def test_it_is_run_once_while_its_answer_is_good(tmp_path: Path, expiry: str | None, runs: int) -> None:
-    login, kept = written(tmp_path, expiry=expiry)
+@pytest.mark.parametrize(("expiry", "runs"), [(None, 1), (3600.0, 1), (30.0, 3), (-10.0, 3), ("tomorrow", 3)])
+def test_it_is_run_once_while_its_answer_is_good(tmp_path: Path, expiry: float | str | None, runs: int) -> None:
+    login, cache = written(tmp_path, expiry=later(expiry) if isinstance(expiry, float) else expiry)
     with ThreadPoolExecutor(3) as pool:
         answers = [pool.submit(run, login) for _ in range(3)]
     assert {each.result().stdout for each in answers} == {(tmp_path / "answer").read_text()}
     assert (tmp_path / "runs").read_text().split() == ["get-token"] * runs
-    assert kept.stat().st_mode & 0o777 == 0o600
+    assert cache.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_failure_is_the_programs_own_and_is_not_kept(tmp_path: Path) -> None:
-    login, kept = written(tmp_path, code=3)
+    login, cache = written(tmp_path, code=3)
     for _ in range(2):
         done = run(login)
         assert (done.returncode, done.stderr) == (3, f"said\n{tmp_path}/login ended with code 3\n")
-    assert kept.read_text() == ""
+    assert cache.read_text() == ""
     assert len((tmp_path / "runs").read_text().split()) == 2
 
 

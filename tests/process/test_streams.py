@@ -26,23 +26,23 @@ def test_both_streams_are_kept_apart() -> None:
 
 
 def test_lines_are_heard_while_the_program_runs(tmp_path: Path) -> None:
-    heard: list[str] = []
+    received: list[str] = []
 
     def listen(line: str) -> None:
-        heard.append(line)
+        received.append(line)
         if line == "ready":
             (tmp_path / "go").touch()
 
     text = 'printf rea; sleep 0.05; echo dy; while [ ! -e "$1/go" ]; do sleep 0.01; done; echo gone >&2; printf last'
     done = programs().run(script(text, str(tmp_path)), listen=listen)
-    assert heard == ["ready", "gone", "last"]
+    assert received == ["ready", "gone", "last"]
     assert done.out == "ready\nlast"
 
 
 def test_a_sign_of_two_bytes_may_come_in_two_pieces() -> None:
-    heard: list[str] = []
-    programs().run(script(r"printf '\303'; sleep 0.05; printf '\244\n\377\n\n'"), listen=heard.append)
-    assert heard == ["ä", "\ufffd", ""]
+    received: list[str] = []
+    programs().run(script(r"printf '\303'; sleep 0.05; printf '\244\n\377\n\n'"), listen=received.append)
+    assert received == ["ä", "\ufffd", ""]
 
 
 @pytest.mark.parametrize(
@@ -56,23 +56,23 @@ def test_a_sign_of_two_bytes_may_come_in_two_pieces() -> None:
     ],
 )
 def test_a_sink_hands_on_whole_lines(pieces: list[bytes], lines: list[str]) -> None:
-    heard: list[str] = []
-    sink = Sink(heard.append)
+    received: list[str] = []
+    sink = Sink(received.append)
     for piece in pieces:
         sink.feed(piece)
     sink.finish()
-    assert heard == lines
+    assert received == lines
     assert sink.data() == b"".join(pieces)
 
 
 def test_a_line_without_end_is_not_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.process.runner._LINE", 10)
-    heard: list[str] = []
-    sink = Sink(heard.append, kept=20)
+    received: list[str] = []
+    sink = Sink(received.append, kept=20)
     for _ in range(100):
         sink.feed(b"0123456")
     sink.feed(b"\nnext\n")
-    assert heard == ["[...]", "next"]
+    assert received == ["[...]", "next"]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def here() -> World:
-    """Images and charts of this machine; skips where no cluster can be made."""
+    """Images and charts of this machine; skips where no cluster can be created."""
     missing = [name for name in ("docker", "k3d", "kubectl", "helm") if shutil.which(name) is None]
     if missing:
         pytest.skip(f"not on the PATH: {', '.join(missing)}")
@@ -46,16 +46,16 @@ def here() -> World:
 @pytest.fixture(scope="module")
 def make(here: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
     """Makes projects, one for each cluster name."""
-    made: list[Project] = []
+    result: list[Project] = []
 
     def new(cluster: str, settings: Mapping[str, Any]) -> Project:
         assert not containers(cluster), f"a cluster {cluster} is there already: remove it first"
         project = Project.make(tmp_path_factory.mktemp(cluster), cluster, settings)
-        made.append(project)
+        result.append(project)
         return project
 
     yield new
-    for project in made:
+    for project in result:
         names = containers(project.cluster)
         if names:
             project.invoke("down")

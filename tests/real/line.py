@@ -69,17 +69,17 @@ class Line:
 
 
 class Charts:
-    """A chart repository that hands on another's, unless it fails or hangs."""
+    """A chart repository that proxies another one, unless it fails or hangs."""
 
     def __init__(self, upstream: str) -> None:
-        self.failures, self.hangs, self.asked = 0, False, list[float]()
-        """How often it still answers 500; whether it never answers; when it was asked."""
+        self.failures, self.hangs, self.commands = 0, False, list[float]()
+        """How often it still answers 500; whether it never answers; when it was requested."""
         self._over = threading.Event()
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                outer.asked.append(time.monotonic())
+                outer.commands.append(time.monotonic())
                 if outer.hangs:
                     outer._over.wait(120)
                     return
@@ -113,8 +113,8 @@ class Charts:
 
 @contextlib.contextmanager
 def charts(upstream: str) -> Iterator[Charts]:
-    made = Charts(upstream)
+    result = Charts(upstream)
     try:
-        yield made
+        yield result
     finally:
-        made.close()
+        result.close()

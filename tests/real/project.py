@@ -19,11 +19,11 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "ghp_canary" + "0123456789abcdefXYZ"
-"""What secrets are made from; looked for wherever it must not be."""
+"""The values of secrets; searched wherever they must not be."""
 
 
 def _clone(path: Path) -> Path:
-    """One for all tests, with its bytecode: each compiles no module anew."""
+    """One for all tests, with its bytecode: none compiles a module again."""
     if not path.exists():
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(path)], check=True)
         subprocess.run([sys.executable, "-m", "compileall", "-q", str(path / "tasks")], check=True)
@@ -59,8 +59,8 @@ class Project:
         root, home = folder / "project", folder / "home"
         shutil.copytree(_clone(folder.parent / "clone"), root, symlinks=True)
         home.mkdir()
-        kept = ("PATH", "K3S_IMAGE", "K3D_IMAGE_LOADBALANCER", "K3D_IMAGE_TOOLS", "DOCKER_HOST", "LANG")
-        environ = {name: os.environ[name] for name in kept if name in os.environ}
+        remaining = ("PATH", "K3S_IMAGE", "K3D_IMAGE_LOADBALANCER", "K3D_IMAGE_TOOLS", "DOCKER_HOST", "LANG")
+        environ = {name: os.environ[name] for name in remaining if name in os.environ}
         environ |= {
             "HOME": str(home),
             "XDG_STATE_HOME": str(folder / "state"),
@@ -72,9 +72,9 @@ class Project:
             "GITHUB_TOKEN_CLASSIC": TOKEN,
         }
         (folder / "tmp").mkdir()
-        made = cls(root=root, home=home, environ=environ, profile=folder / "profile.yaml")
-        made.configure(settings)
-        return made
+        result = cls(root=root, home=home, environ=environ, profile=folder / "profile.yaml")
+        result.configure(settings)
+        return result
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Give it another profile."""

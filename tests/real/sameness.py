@@ -1,4 +1,4 @@
-"""What is in a cluster, told so that two launches of the same settings can be compared.
+"""The content of a cluster, in a form in which two launches of the same settings can be compared.
 
 Left out is what no two clusters share: uids, times, versions of objects, addresses, certificates, generated names, the
 node that a pod came to lie on, and the revision of a Helm release.
@@ -34,10 +34,12 @@ _SCRUBBED = (
 def objects(project: Project) -> Counter[str]:
     """Every object of the cluster as text, and how often it is there."""
     kinds = project.kubectl("api-resources", "--verbs=list", "--output=name").split()
-    wanted = ",".join(sorted(kind for kind in kinds if kind not in _PASSING and not kind.endswith(".metrics.k8s.io")))
-    found = json.loads(project.kubectl("get", wanted, "--all-namespaces", "--output=json"))["items"]
-    told = [(json.dumps(_told(item), sort_keys=True), _is_release(item)) for item in found]
-    return Counter(text for text, release in told if not release) + Counter({text for text, release in told if release})
+    expected = ",".join(sorted(kind for kind in kinds if kind not in _PASSING and not kind.endswith(".metrics.k8s.io")))
+    found = json.loads(project.kubectl("get", expected, "--all-namespaces", "--output=json"))["items"]
+    reported = [(json.dumps(_told(item), sort_keys=True), _is_release(item)) for item in found]
+    return Counter(text for text, release in reported if not release) + Counter(
+        {text for text, release in reported if release}
+    )
 
 
 def settled(project: Project, patience: float = 60.0) -> Counter[str]:
@@ -72,36 +74,36 @@ def _told(item: dict[str, Any]) -> dict[str, Any]:
     if "generateName" in item["metadata"]:
         meta["name"] = item["metadata"]["generateName"] + "*"
     meta["ownerReferences"] = [f"{each['kind']} {each['name']}" for each in meta.get("ownerReferences") or ()]
-    told = {key: value for key, value in item.items() if key not in ("metadata", "status")}
+    reported = {key: value for key, value in item.items() if key not in ("metadata", "status")}
     if _is_release(item):
         meta["name"] = _RELEASE.sub(r"\1", meta["name"])
         meta["labels"] = {key: value for key, value in meta["labels"].items() if key not in ("version", "modifiedAt")}
-        told.pop("data")
+        reported.pop("data")
     elif item["kind"] == "Secret" and meta["namespace"] == "kube-system":
-        told["data"] = sorted(item.get("data") or ())  # the cluster's own: random
+        reported["data"] = sorted(item.get("data") or ())  # the cluster's own: random
     (meta.get("annotations") or {}).pop("deployment.kubernetes.io/revision", None)
-    told["status"] = _standing(item.get("status") or {})
-    return {"metadata": _scrubbed(meta), **{key: _scrubbed(value) for key, value in told.items()}}
+    reported["status"] = _standing(item.get("status") or {})
+    return {"metadata": _scrubbed(meta), **{key: _scrubbed(value) for key, value in reported.items()}}
 
 
 def _standing(status: dict[str, Any]) -> dict[str, Any]:
-    """How it stands, without what counts up."""
-    kept: dict[str, Any] = {
+    """Its status, without counters."""
+    remaining: dict[str, Any] = {
         key: status[key] for key in ("phase", "replicas", "readyReplicas", "availableReplicas") if key in status
     }
     for condition in status.get("conditions") or ():
-        kept[str(condition.get("type"))] = condition.get("status")
-    return kept
+        remaining[str(condition.get("type"))] = condition.get("status")
+    return remaining
 
 
 def _scrubbed(value: Any) -> Any:
     if isinstance(value, dict):
-        kept = {key: _scrubbed(inner) for key, inner in value.items() if key not in _NODES_CHOICE}
-        if kept.get("kind") == "Pod" and "name" in kept:
-            kept["name"] = _POD.sub("-*", kept["name"])
-        if "NodeHosts" in kept:
-            kept["NodeHosts"] = sorted(kept["NodeHosts"].split("\n"))
-        return kept
+        remaining = {key: _scrubbed(inner) for key, inner in value.items() if key not in _NODES_CHOICE}
+        if remaining.get("kind") == "Pod" and "name" in remaining:
+            remaining["name"] = _POD.sub("-*", remaining["name"])
+        if "NodeHosts" in remaining:
+            remaining["NodeHosts"] = sorted(remaining["NodeHosts"].split("\n"))
+        return remaining
     if isinstance(value, list):
         rows = [_scrubbed(inner) for inner in value]
         return sorted(rows, key=json.dumps) if rows and isinstance(rows[0], dict) else rows

@@ -1,4 +1,4 @@
-"""A bundle on a real engine: the same to the byte, and a launch from it that asks no registry and no chart server."""
+"""A bundle on a real engine, the same to the byte, and a launch that queries no registry and no chart server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 @pytest.fixture(scope="module")
 def saved(here: World, make: Make) -> tuple[Project, Path]:
-    """A project whose cluster is gone again, and a bundle of it; its caches and charts are gone, too."""
+    """A project after `down`, and a bundle of it; its caches and charts are deleted, too."""
     project = make("bundle-one", here.settings([here.release(0, "platform")], cluster={"agents": 0}))
     bundle = project.folder / "bundle.tar"
     for call in (("up",), ("bundle", "save", str(bundle))):
@@ -43,10 +43,10 @@ def test_what_is_wrong_with_it_is_told_before_anything_starts(saved: tuple[Proje
     content = bytearray(bundle.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
-    for path, told in ((damaged, "it is damaged"), (project.profile, "it is no tar archive")):
+    for path, reported in ((damaged, "it is damaged"), (project.profile, "it is no tar archive")):
         done = project.invoke("up", "--bundle", str(path))
         assert done.code == 2
-        assert told in done.text
+        assert reported in done.text
     lacking = project.invoke("up", "--bundle", str(bundle), "--set", "images=[docker.io/library/none:1]")
     assert lacking.code == 2
     assert "it lacks the image docker.io/library/none:1" in lacking.text
@@ -54,7 +54,7 @@ def test_what_is_wrong_with_it_is_told_before_anything_starts(saved: tuple[Proje
 
 
 def test_a_launch_from_it_needs_no_chart_server_and_no_upstream(saved: tuple[Project, Path]) -> None:
-    """The caches are made anew without an upstream, where no other cluster pulls through them."""
+    """The caches are recreated without an upstream, where no other cluster pulls through them."""
     project, bundle = saved
     local = "127.0.0.1,localhost,0.0.0.0"
     done = project.invoke("up", "--bundle", str(bundle), HTTP_PROXY=NOWHERE, HTTPS_PROXY=NOWHERE, NO_PROXY=local)

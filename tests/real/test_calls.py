@@ -152,7 +152,7 @@ def _helm(major: int) -> str:
 
 @pytest.fixture
 def clean() -> Iterator[None]:
-    """Whatever a call has made is gone in the end."""
+    """Whatever a call has created is deleted in the end."""
     assert not containers("calls"), "a cluster calls is there already: remove it first"
     yield
     found = [*containers("calls"), _REGISTRY, _CACHE]

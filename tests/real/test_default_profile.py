@@ -23,11 +23,11 @@ CLUSTER = "default-one"
 @pytest.fixture(scope="module")
 def project(here: World, make: Make) -> Project:
     settings = {} if here.caches is None else {"registries": {"caches": list(here.caches)}}
-    made = make(CLUSTER, settings)
+    result = make(CLUSTER, settings)
     for task in ("cluster", "namespaces", "manifests"):
-        done = made.invoke(task, "--set", "cluster.agents=0", "--set", "helm.releases=[]")
+        done = result.invoke(task, "--set", "cluster.agents=0", "--set", "helm.releases=[]")
         assert done.code == 0, done.text
-    return made
+    return result
 
 
 def test_base_resources_of_the_default_settings_stand(project: Project) -> None:
@@ -64,5 +64,5 @@ def test_every_object_of_the_default_releases_is_accepted(project: Project, numb
     objects = project.folder / "objects.yaml"
     objects.write_text(rendered)
     accepted = project.kubectl("apply", "--server-side", "--dry-run=server", "--filename", str(objects))
-    wanted = [each for each in yaml.safe_load_all(rendered) if each]
-    assert len(accepted.splitlines()) == len(wanted) > 0
+    desired = [each for each in yaml.safe_load_all(rendered) if each]
+    assert len(accepted.splitlines()) == len(desired) > 0

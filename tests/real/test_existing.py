@@ -1,4 +1,4 @@
-"""The engine `existing`: the same objects on a cluster of somebody else, which is neither made nor removed."""
+"""The engine `existing`: the same objects on a foreign cluster, which is neither created nor removed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ CONTEXT = "their-cluster"
 @pytest.fixture(scope="module")
 def project(here: World, make: Make) -> Project:
     bare = {"agents": 0, "args": {"k3s": ["disable=metrics-server"]}}  # it would still start: a change by nobody
-    made = make(CLUSTER, here.settings([here.release(0, "apps")], namespaces=["apps", "more"], cluster=bare))
+    result = make(CLUSTER, here.settings([here.release(0, "apps")], namespaces=["apps", "more"], cluster=bare))
     for task in ("cluster", "health"):
-        done = made.invoke(task)
+        done = result.invoke(task)
         assert done.code == 0, done.text
-    theirs = made.home / "their-kubeconfig"
-    theirs.write_text(made.kubeconfig.read_text())
+    theirs = result.home / "their-kubeconfig"
+    theirs.write_text(result.kubeconfig.read_text())
     run("kubectl", "--kubeconfig", str(theirs), "config", "rename-context", f"k3d-{CLUSTER}", CONTEXT)
     run("kubectl", "--kubeconfig", str(theirs), "config", "unset", "current-context")
-    made.environ["KUBECONFIG"] = str(theirs)
-    return made
+    result.environ["KUBECONFIG"] = str(theirs)
+    return result
 
 
 def existing(project: Project, task: str, *options: str, code: int = 0) -> str:
@@ -58,7 +58,7 @@ def test_what_is_there_is_refused_with_its_owner_and_not_touched(project: Projec
 
 def test_up_puts_the_same_objects_in_and_touches_no_cluster(project: Project) -> None:
     before, theirs = containers(CLUSTER), Path(project.environ["KUBECONFIG"]).read_text()
-    begun = time.time()
+    started = time.time()
     existing(project, "up")
     assert containers(CLUSTER) == before
     assert Path(project.environ["KUBECONFIG"]).read_text() == theirs
@@ -66,7 +66,7 @@ def test_up_puts_the_same_objects_in_and_touches_no_cluster(project: Project) ->
         "docker",
         "events",
         "--since",
-        str(int(begun)),
+        str(int(started)),
         "--until",
         str(int(time.time()) + 1),
         "--filter",

@@ -43,12 +43,12 @@ class Deaths(threading.Thread):
 
 
 def _fatal() -> float:
-    """When the server's log told that its kubelet has ended."""
+    """When the server's log reported that its kubelet has exited."""
     done = subprocess.run(
         ["docker", "logs", "--timestamps", f"k3d-{CLUSTER}-server-0"], capture_output=True, text=True, check=True
     )
-    told = next(line for line in (done.stdout + done.stderr).splitlines() if "kubelet exited" in line)
-    return datetime.fromisoformat(told[:26] + "+00:00").timestamp()
+    reported = next(line for line in (done.stdout + done.stderr).splitlines() if "kubelet exited" in line)
+    return datetime.fromisoformat(reported[:26] + "+00:00").timestamp()
 
 
 def test_a_bad_kubelet_flag_is_named_soon_after_the_first_exit(project: Project) -> None:

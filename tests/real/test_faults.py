@@ -29,9 +29,9 @@ from tests.real.world import World
 
 CLUSTER = "faulty-one"
 SOON = 10.0
-"""Seconds in which a fault that can be seen must be told."""
+"""Seconds in which a visible fault must be reported."""
 AFTER = 5.0
-"""Seconds after a deadline in which that must be told, beside what the start of a process takes."""
+"""Seconds after a deadline in which that must be reported, in addition to the start of a process."""
 START = 2.0
 """Seconds that a call takes before its first step, and after its last."""
 
@@ -68,9 +68,9 @@ def line(lab: World) -> Iterator[Line]:
     there = urlsplit(os.environ["LAB_MIRROR"])
     assert there.hostname
     before = set(registries())
-    made = Line(host=there.hostname, upstream=(there.hostname, there.port or 80))
-    yield made
-    made.cut()
+    result = Line(host=there.hostname, upstream=(there.hostname, there.port or 80))
+    yield result
+    result.cut()
     for name in set(registries()) - before:
         run("docker", "rm", "--force", "--volumes", name)
         run("docker", "volume", "rm", "--force", name)
@@ -85,7 +85,7 @@ def note(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def told(done: Call) -> str:
+def failure(done: Call) -> str:
     """The message of a launch that failed; it must be one, with a remedy."""
     note(done.err)
     assert done.code == 1, done.text
@@ -139,7 +139,7 @@ def test_the_registry_dies_in_the_middle_of_a_pull(fresh: Project, lab: World, l
     cut = Later(line.cut, lambda: line.carried > 6_000_000)
     done, ended = launch(fresh)
     assert cut.at, "the pull was over before"
-    message = told(done)
+    message = failure(done)
     assert "lab/app-a" in message or "coredns" in message  # whichever pod asked last
     assert "k3d-openframe-cache-docker-io-" in message
     assert line.url in message
@@ -160,7 +160,7 @@ def test_the_line_drops_to_a_trickle(fresh: Project, lab: World, line: Line) -> 
 
     Later(slow, lambda: line.carried > 2_000_000)
     done, _ = launch(fresh)
-    message = told(done)
+    message = failure(done)
     assert "is still waiting for the pull of its image" in message
     assert "lab/app-a" in message
     fresh.invoke("down")
@@ -182,7 +182,7 @@ def test_the_api_server_is_killed(fresh: Project, process: str) -> None:
     assert killed.at
     note(f"{ended - killed.at:.1f} s after the kill: code {done.code}")
     if done.code:
-        assert "server-0" in told(done)
+        assert "server-0" in failure(done)
         assert ended - killed.at <= SOON
         completed(fresh)
     assert "nothing to do" in fresh.invoke("up").out
@@ -192,7 +192,7 @@ def test_the_server_is_killed(fresh: Project) -> None:
     killed = Later(lambda: run("docker", "kill", f"k3d-{CLUSTER}-server-0"), lambda: api_answers(fresh))
     done, ended = launch(fresh)
     assert killed.at
-    assert f"the node k3d-{CLUSTER}-server-0 has ended: it was killed" in told(done)
+    assert f"the node k3d-{CLUSTER}-server-0 has ended: it was killed" in failure(done)
     assert ended - killed.at <= SOON
     completed(fresh)
 
@@ -201,7 +201,7 @@ def test_an_agent_is_killed(fresh: Project) -> None:
     killed = Later(lambda: run("docker", "kill", f"k3d-{CLUSTER}-agent-0"), lambda: runs("agent-0"))
     done, ended = launch(fresh)
     assert killed.at
-    assert f"the node k3d-{CLUSTER}-agent-0 has ended: it was killed" in told(done)
+    assert f"the node k3d-{CLUSTER}-agent-0 has ended: it was killed" in failure(done)
     assert ended - killed.at <= SOON
     completed(fresh)
 
@@ -215,9 +215,11 @@ def test_a_port_is_taken_between_check_and_use(fresh: Project) -> None:
             server.bind(("127.0.0.1", 18080))
             server.listen()
 
-        taken = Later(take, lambda: f"k3d-{CLUSTER}" in run("docker", "network", "ls", "--format", "{{.Name}}").split())
+        occupied = Later(
+            take, lambda: f"k3d-{CLUSTER}" in run("docker", "network", "ls", "--format", "{{.Name}}").split()
+        )
         done, _ = launch(fresh, "--set", "cluster.ports.http=18080")
-        assert taken.at
+        assert occupied.at
         assert done.code == 0, done.text
     bindings = json.loads(run("docker", "inspect", f"k3d-{CLUSTER}-server-0"))[0]["HostConfig"]["PortBindings"]
     assert bindings["80/tcp"][0]["HostPort"] != "18080"
@@ -245,7 +247,7 @@ def test_the_disk_of_a_node_is_full(fresh: Project, lab: World) -> None:
         releases = [lab.release(0, "apps", timeout=60)]
         fresh.configure(settings(lab, *releases, cluster={"agents": 0, "volumes": [volume]}))
         done, _ = launch(fresh)
-        message = told(done)
+        message = failure(done)
         assert "no space left on device" in message
         assert "disk is full" in message
         fresh.invoke("down")
@@ -274,14 +276,14 @@ def test_docker_is_restarted(fresh: Project) -> None:
     done, ended = launch(fresh)
     killed.join(120)
     if done.code:
-        assert "Docker engine" in told(done)
+        assert "Docker engine" in failure(done)
         assert ended - killed.at <= SOON
         completed(fresh)
 
 
 @pytest.fixture(scope="module")
 def launched(project: Project, lab: World) -> Project:
-    """A cluster that stands, for what concerns single releases."""
+    """An existing cluster, for tests of single releases."""
     project.configure(settings(lab))
     completed(project)
     return project
@@ -291,7 +293,7 @@ def test_a_release_never_gets_ready(launched: Project, lab: World) -> None:
     release = lab.release(1, "apps", values={"startup": "600s"}, timeout=12)
     launched.configure(settings(lab, release))
     done = launched.invoke("up")
-    message = told(done)
+    message = failure(done)
     assert "app-b" in message
     assert "readiness" in message.lower()
     assert done.seconds <= 12 + AFTER + START
@@ -304,7 +306,7 @@ def test_a_chart_repository_fails_and_recovers(launched: Project, lab: World) ->
         done = launched.invoke("up")
         assert done.code == 0, done.text
         assert server.failures == 0
-        assert len(server.asked) >= 3
+        assert len(server.commands) >= 3
 
 
 def test_a_chart_repository_hangs(launched: Project, lab: World) -> None:
@@ -312,7 +314,7 @@ def test_a_chart_repository_hangs(launched: Project, lab: World) -> None:
         server.hangs = True
         launched.configure({**_from(lab, server.url, 3), "timeouts": {"pull": 6}})
         done = launched.invoke("up")
-        message = told(done)
+        message = failure(done)
         assert "moody" in message
         assert f"no answer within 6 s from the chart repository moody ({server.url})" in message
         assert "timeouts.pull" in message
@@ -322,9 +324,9 @@ def test_a_chart_repository_hangs(launched: Project, lab: World) -> None:
 
 
 def _from(lab: World, url: str, number: int = 2) -> dict[str, Any]:
-    """A release whose repository has moods."""
+    """A release from an unreliable repository."""
     release = lab.release(number, "apps")
     release["chart"] = "moody/" + str(release["chart"]).partition("/")[2]
-    made = settings(lab, release)
-    made["helm"]["repositories"]["moody"] = url
-    return made
+    result = settings(lab, release)
+    result["helm"]["repositories"]["moody"] = url
+    return result

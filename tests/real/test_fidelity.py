@@ -1,4 +1,4 @@
-"""A rehearsal tells the truth: the same steps in the same states as for real, and the same objects in the end.
+"""A rehearsal is accurate: the same steps in the same states as for real, and the same objects in the end.
 
 A rehearsal makes charts up from their names: one Deployment with a Service. So the chart here is such a one. How long
 launches take there is a matter of measurements (docs/performance.md), not of a test.
@@ -59,9 +59,9 @@ def _place(kind: str, where: str, name: str) -> str:
 def _real(project: Project, namespaces: list[str]) -> list[str]:
     plurals = {f"{plural}.{v.partition('/')[0]}" if "/" in v else plural: kind for v, kind, plural, _ in BUILT_IN}
     served = set(project.kubectl("api-resources", "--verbs=list", "--output=name").split())
-    wanted = sorted(name for name, kind in plurals.items() if name in served and kind not in _PASSING)
+    expected = sorted(name for name, kind in plurals.items() if name in served and kind not in _PASSING)
     found: list[dict[str, Any]] = json.loads(
-        project.kubectl("get", ",".join(wanted), "--all-namespaces", "--output=json")
+        project.kubectl("get", ",".join(expected), "--all-namespaces", "--output=json")
     )["items"]
     return sorted(
         _place(each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"])
@@ -93,13 +93,13 @@ def project(make: Make, here: World) -> Project:
         {"name": "one", "namespace": "shop", "chart": "./charts/plain"},
         {"name": "two", "namespace": "tools", "chart": "./charts/plain", "needs": ["one"]},
     ]
-    made = make("fidelity", here.settings(releases, namespaces=["shop", "tools", "empty"], cluster={"agents": 1}))
+    result = make("fidelity", here.settings(releases, namespaces=["shop", "tools", "empty"], cluster={"agents": 1}))
     for name, text in _CHART.items():
-        path = made.root / "charts" / "plain" / name
+        path = result.root / "charts" / "plain" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    (made.root / "charts" / "plain" / "values.yaml").write_text(f"image: {here.image}\n")
-    return made
+    (result.root / "charts" / "plain" / "values.yaml").write_text(f"image: {here.image}\n")
+    return result
 
 
 def test_the_same_steps_in_the_same_states_and_the_same_objects(project: Project) -> None:

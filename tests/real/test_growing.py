@@ -1,4 +1,4 @@
-"""More agents are added to a cluster that runs; what k3d cannot change in place is refused, or made anew."""
+"""More agents are added to a cluster that runs; what k3d cannot change in place is refused, or recreated."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def project(here: World, make: Make, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def neighbour(here: World, make: Make) -> list[str]:
-    """Another cluster whose name begins with ours; what its containers are."""
+    """Another cluster whose name begins with this one's; its containers."""
     other = make(NEIGHBOUR, here.settings([], registries={"push": False, "caches": []}))
     done = other.invoke("cluster", "--set", "cluster.agents=0")
     assert done.code == 0, done.text
@@ -93,7 +93,7 @@ def ids(cluster: str) -> list[str]:
 
 
 def hits(name: str) -> int:
-    """Blobs that a cache was asked for, by what distribution writes into its log."""
+    """Blobs that were requested from a cache, from distribution's log."""
     logs = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=True)
     return (logs.stdout + logs.stderr).count("/blobs/sha256")
 
@@ -132,7 +132,7 @@ def test_up_makes_the_whole_environment(project: Project, neighbour: list[str]) 
 
 
 def test_images_were_pulled_into_the_server(project: Project) -> None:
-    """Whether a pod there asks for one before or after is the scheduler's and the line's affair."""
+    """Whether a pod there requests one before or after depends on the scheduler and the network."""
     steps = [step for step in project.record()["steps"] if step["name"].startswith(PULL_AHEAD)]
     assert len(steps) >= 5
     assert {step["state"] for step in steps} <= {"ran", "skipped"}
@@ -140,14 +140,14 @@ def test_images_were_pulled_into_the_server(project: Project) -> None:
     assert pulled, steps
     listed = docker.image_names(run(*docker.images_inside(f"k3d-{CLUSTER}-server-0").argv))
     there = {parse(name).full for name in listed}
-    asked = {
+    requested = {
         parse(container["image"]).full
         for deployment in project.objects("deployments")
         if "{name} in {namespace}".format(**deployment["metadata"]) in pulled
         for container in deployment["spec"]["template"]["spec"]["containers"]
     }
-    assert asked
-    assert asked <= there
+    assert requested
+    assert requested <= there
 
 
 def test_metrics_server_was_deferred_and_nothing_of_that_is_left(project: Project) -> None:
@@ -157,17 +157,17 @@ def test_metrics_server_was_deferred_and_nothing_of_that_is_left(project: Projec
     assert steps[RELEASE]["state"] == "ran"
     kinds = "validatingadmissionpolicies,validatingadmissionpolicybindings"
     assert POLICY not in project.kubectl("get", kinds, "--output=name")
-    told = [
+    reported = [
         e["message"] for e in project.objects("events") if e.get("reason") == "FailedCreate" and POLICY in e["message"]
     ]
     there = {item["metadata"]["name"] for item in project.objects("deployments")}
-    assert bool(told) == ("metrics-server" in there)
+    assert bool(reported) == ("metrics-server" in there)
 
 
 def test_the_caches_served_the_pulls(project: Project) -> None:
     caches = run("docker", "ps", "--filter", "label=openframe.cache", "--format", "{{.Names}}").split()
-    asked = {name: hits(name) for name in caches if "cache" in name}
-    assert sum(asked.values()) > 0, asked
+    requested = {name: hits(name) for name in caches if "cache" in name}
+    assert sum(requested.values()) > 0, requested
 
 
 def test_limits_and_labels_of_the_nodes(project: Project) -> None:
@@ -227,8 +227,8 @@ def test_an_upgrade_meets_a_deployment_that_somebody_has_scaled(project: Project
         project.configure(changed)
         done = project.invoke("helm")
         assert done.code == 0, done.text
-        said = f"spec.replicas of deployment/{release} in {namespace}, owned by kubectl"
-        assert said in " ".join(done.out.split()), done.out
+        output = f"spec.replicas of deployment/{release} in {namespace}, owned by kubectl"
+        assert output in " ".join(done.out.split()), done.out
         found = project.kubectl(
             "--namespace", namespace, "get", f"deployment/{release}", "--output=jsonpath={.spec.replicas}"
         )

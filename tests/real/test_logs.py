@@ -120,12 +120,12 @@ def settings(here: World, values: dict[str, Any], chart: Path, **more: Any) -> d
 
 @pytest.fixture(scope="module")
 def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("logs") / "app"
-    (made / "templates").mkdir(parents=True)
-    (made / "Chart.yaml").write_text("{apiVersion: v2, name: app, version: 1.0.0}\n")
-    (made / "templates" / "all.yaml").write_text(TEMPLATES)
-    (made.parent / "objects.yaml").write_text(OBJECTS)
-    return made
+    result = tmp_path_factory.mktemp("logs") / "app"
+    (result / "templates").mkdir(parents=True)
+    (result / "Chart.yaml").write_text("{apiVersion: v2, name: app, version: 1.0.0}\n")
+    (result / "templates" / "all.yaml").write_text(TEMPLATES)
+    (result.parent / "objects.yaml").write_text(OBJECTS)
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -147,10 +147,10 @@ def test_before_anything_and_a_folder_that_is_not_empty(project: Project, export
 
 
 def test_a_port_that_is_taken(project: Project, export: Exports, here: World, chart: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        occupied.listen()
+        port = occupied.getsockname()[1]
         project.configure(settings(here, {}, chart, cluster={"ports": {"extra": [f"{port}:30000@server:0:direct"]}}))
         done = project.invoke("up")
         found = export()

@@ -24,13 +24,13 @@ def projects(here: World, make: Make) -> Iterator[list[Project]]:
     settings = here.settings(
         [here.release(0, "apps"), here.release(1, "apps")], namespaces=["apps"], cluster={"agents": 0}
     )
-    made = [make(name, settings) for name in NAMES]
-    for project in made[1:]:  # one user: one home, one kubeconfig, one state and cache
+    result = [make(name, settings) for name in NAMES]
+    for project in result[1:]:  # one user: one home, one kubeconfig, one state and cache
         for name in ("HOME", "KUBECONFIG", "XDG_STATE_HOME", "XDG_CACHE_HOME", "DEPLOY_LOG_DIR"):
-            project.environ[name] = made[0].environ[name]
-    together(made, "up")
-    yield made
-    together(made, "down")
+            project.environ[name] = result[0].environ[name]
+    together(result, "up")
+    yield result
+    together(result, "down")
     for name in NAMES:
         assert remains(name) == []
 
@@ -38,8 +38,8 @@ def projects(here: World, make: Make) -> Iterator[list[Project]]:
 def together(projects: list[Project], task: str) -> None:
     """The same task of all at the same time."""
     started = [project.start(task) for project in projects]
-    said = [process.communicate(timeout=400)[0] for process in started]
-    for process, text in zip(started, said, strict=True):
+    output = [process.communicate(timeout=400)[0] for process in started]
+    for process, text in zip(started, output, strict=True):
         assert process.returncode == 0, text
 
 
@@ -88,8 +88,8 @@ def test_a_second_run_on_one_says_who_holds_it_or_waits(projects: list[Project])
     wait_until_held(project, first)
     second = project.invoke("up")
     third = project.invoke("up", "--wait-lock")
-    said, _ = first.communicate(timeout=120)
-    assert first.returncode == 0, said
+    output, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, output
     assert second.code == 1
     assert f"process {first.pid} runs 'up'" in second.err
     assert second.seconds < 2

@@ -85,21 +85,21 @@ def project(here: World, make: Make) -> Iterator[Project]:
         releases.append(here.release(number, NAMESPACES[number], name=f"svc-{number}", needs=needs))
     cluster = {"agents": 3, "args": {"k3s": ARGUMENTS}, "env": [f"EXAMPLE={LOGIN}@agent:*"]}
     settings = here.settings(releases, namespaces=NAMESPACES, cluster=cluster)
-    made = make(CLUSTER, settings)
-    chart, own = operator(made.folder / "widgets"), made.folder / "own.yaml"
+    result = make(CLUSTER, settings)
+    chart, own = operator(result.folder / "widgets"), result.folder / "own.yaml"
     own.write_text(yaml.safe_dump_all([WIDGET, BESIDE]))
     late = {"name": "widgets", "namespace": "team-0", "chart": str(chart), "needs": ["svc-1"]}
     helm = {**settings["helm"], "releases": [*releases, late]}
-    made.configure({**settings, "helm": helm, "manifests": {"files": [str(own)]}})
-    first, second = made.home / "first", made.home / "second"
+    result.configure({**settings, "helm": helm, "manifests": {"files": [str(own)]}})
+    first, second = result.home / "first", result.home / "second"
     first.write_text(yaml.safe_dump(FOREIGN, sort_keys=False))
     first.chmod(0o640)
     second.write_text(yaml.safe_dump({**FOREIGN, "current-context": "", "contexts": []}, sort_keys=False))
-    made.environ["KUBECONFIG"] = f"{first}:{second}"
+    result.environ["KUBECONFIG"] = f"{first}:{second}"
     with listening(80, 443, 6550):
-        done = made.invoke("up")
+        done = result.invoke("up")
         assert done.code == 0, done.text
-        yield made
+        yield result
 
 
 def test_everything_stands(project: Project) -> None:
@@ -143,9 +143,9 @@ def test_releases_came_in_the_order_of_their_needs(project: Project) -> None:
 def test_a_manifest_whose_kind_a_release_brings_was_applied_when_it_was_served(project: Project) -> None:
     assert [each["metadata"]["name"] for each in project.objects("widgets.example.com")] == ["own"]
     steps = {step["name"]: step for step in project.record()["steps"]}
-    own, brought = steps["manifests: yours"], steps["helm: install widgets in team-0"]
-    assert own["start_s"] < brought["start_s"], "it waits for nothing before it begins"
-    assert own["end_s"] > brought["start_s"]
+    own, fetched = steps["manifests: yours"], steps["helm: install widgets in team-0"]
+    assert own["start_s"] < fetched["start_s"], "it waits for nothing before it begins"
+    assert own["end_s"] > fetched["start_s"]
     assert own["attempts"] == 1
     assert "widget/own after" in own["why"]
 

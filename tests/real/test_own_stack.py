@@ -164,10 +164,10 @@ def chart(folder: Path, *templates: str, **values: Any) -> str:
 def definition(number: int) -> str:
     text = " ".join(f"word {number} {each}" for each in range(LARGE // 14 if not number else 100))
     names = {"KIND": f"Kind{number}", "PLURAL": f"kind{number}s", "SINGULAR": f"kind{number}", "DESCRIPTION": text}
-    made = DEFINITION
+    result = DEFINITION
     for name, value in names.items():
-        made = made.replace(name, value)
-    return made
+        result = result.replace(name, value)
+    return result
 
 
 def settings(here: World, folder: Path, registry: str) -> dict[str, Any]:
@@ -207,17 +207,17 @@ def settings(here: World, folder: Path, registry: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def project(here: World, make: Make, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = make(CLUSTER, here.settings([]))
+    result = make(CLUSTER, here.settings([]))
     if full := os.environ.get("K3S_IMAGE_FULL"):
-        made.environ["K3S_IMAGE"] = full  # the one that binds claims
-    done = made.invoke("registry")
+        result.environ["K3S_IMAGE"] = full  # the one that binds claims
+    done = result.invoke("registry")
     assert done.code == 0, done.text
     registry = run("docker", "port", "k3d-openframe-registry", "5000/tcp").split()[0].rpartition(":")[2]
     folder = tmp_path_factory.mktemp("files")
-    made.configure(settings(here, folder, f"localhost:{registry}"))
+    result.configure(settings(here, folder, f"localhost:{registry}"))
     helm("package", chart(folder / "pushed", CONFIG.replace("NAME", "pushed")), "--destination", str(folder))
     helm("push", str(folder / "pushed-1.0.0.tgz"), f"oci://localhost:{registry}/charts", "--plain-http")
-    return made
+    return result
 
 
 def helm(*argv: str) -> None:
@@ -246,8 +246,10 @@ def answers_at_once() -> None:
     server = json.loads(run("docker", "inspect", f"k3d-{CLUSTER}-server-0"))[0]
     host = server["HostConfig"]["PortBindings"]["80/tcp"][0]
     assert host["HostIp"] == "127.0.0.1"
-    asked = urllib.request.Request(f"http://127.0.0.1:{host['HostPort']}/healthz", headers={"Host": "web.example.org"})
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=5) as response:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{host['HostPort']}/healthz", headers={"Host": "web.example.org"}
+    )
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=5) as response:
         assert response.status == 200
 
 

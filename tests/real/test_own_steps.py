@@ -104,9 +104,9 @@ def project(here: World, make: Make, files: Path) -> Iterator[Project]:
     builds, releases = services(here, files)
     releases.append({"name": "db", "namespace": "data", "chart": database})
     given = here.settings(releases, namespaces=["apps", "data"], builds=builds, steps=steps, cluster={"agents": 0})
-    made = make(CLUSTER, given)
-    made.environ["CANARY"] = CANARY
-    yield made
+    result = make(CLUSTER, given)
+    result.environ["CANARY"] = CANARY
+    yield result
     left = run("docker", "images", "--filter", "label=openframe.build", "--format", "{{.Repository}}:{{.Tag}}").split()
     if own := [name for name in left if f"/{CLUSTER}/" in name]:
         run("docker", "rmi", "--force", *own)
@@ -159,7 +159,7 @@ def test_steps_run_again_when_something_changes(project: Project, files: Path) -
 
 
 @pytest.mark.parametrize(
-    ("step", "code", "told"),
+    ("step", "code", "reported"),
     [
         ("{shell: true, command: 'sleep 4711 & sleep 4711', timeout: 1}", 1, "did not end within 1 s"),
         ("{shell: true, command: 'echo why; exit 3'}", 1, "ended with code 3: why"),
@@ -170,10 +170,10 @@ def test_steps_run_again_when_something_changes(project: Project, files: Path) -
         ("{command: ['true'], secrets: {T: {env: NOT_SET}}}", 2, "NOT_SET is not set"),
     ],
 )
-def test_one_that_goes_wrong_is_told_and_leaves_nothing(project: Project, step: str, code: int, told: str) -> None:
+def test_one_that_goes_wrong_is_told_and_leaves_nothing(project: Project, step: str, code: int, reported: str) -> None:
     done = project.invoke("up", "--set", f"steps.bad={step}")
     assert done.code == code, done.text
-    assert told in done.text
+    assert reported in done.text
     assert left() == []
     assert CANARY not in done.text
 
@@ -240,9 +240,9 @@ def test_on_a_cluster_that_exists_they_are_remembered_apart(project: Project, fi
 
 
 def test_down_runs_those_that_are_for_it_and_no_secret_is_anywhere(project: Project, files: Path) -> None:
-    kept = project.invoke("down", "--set", "steps.bad={command: ['false'], when: down}")
-    assert kept.code == 1
-    assert "steps.bad.enabled=false" in kept.text
+    remaining = project.invoke("down", "--set", "steps.bad={command: ['false'], when: down}")
+    assert remaining.code == 1
+    assert "steps.bad.enabled=false" in remaining.text
     assert containers(CLUSTER)
     done = project.invoke("down")
     assert done.code == 0, done.text

@@ -22,9 +22,9 @@ LOGIN = "login-canary-2342@mnopqr"
 class Spy(threading.Thread):
     """Reads all command lines again and again."""
 
-    def __init__(self, wanted: list[str]) -> None:
+    def __init__(self, expected: list[str]) -> None:
         super().__init__(daemon=True)
-        self.wanted, self.seen, self.looks, self.over = wanted, set[str](), 0, threading.Event()
+        self.wanted, self.seen, self.looks, self.over = expected, set[str](), 0, threading.Event()
 
     def run(self) -> None:
         while not self.over.is_set():
@@ -51,8 +51,8 @@ def test_no_token_in_command_lines_logs_records_errors_or_containers(here: World
     login = f"://robot:{quote(LOGIN, safe='')}@"
     settings["helm"]["repositories"] = {name: url.replace("://", login) for name, url in here.repositories.items()}
     project = make(CLUSTER, settings)
-    wanted = [TOKEN, *OTHERS.values(), LOGIN, quote(LOGIN, safe="")]
-    spy = Spy(wanted)
+    expected = [TOKEN, *OTHERS.values(), LOGIN, quote(LOGIN, safe="")]
+    spy = Spy(expected)
     spy.start()
     failing = [project.invoke("up", "--set", 'cluster.args.kubelet=["no-such-flag=1"]')]
     inspected = run("docker", "inspect", *containers(CLUSTER))
@@ -67,7 +67,7 @@ def test_no_token_in_command_lines_logs_records_errors_or_containers(here: World
     assert len([s for s in project.objects("secrets") if s["metadata"]["namespace"] == "apps"]) >= 3
     assert spy.looks > 50
     assert not spy.seen
-    for text in wanted:
+    for text in expected:
         assert text not in up.text + "".join(call.text for call in failing)
         assert text not in inspected
         for path in project.folder.rglob("*"):

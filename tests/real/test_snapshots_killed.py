@@ -22,10 +22,10 @@ RESTORE = (0.5, 0.8, 1.1, 1.5, 2.0, 3.0, 5.0, 7.0, 9.0, 11.0)
 
 @pytest.fixture(scope="module")
 def project(here: World, make: Make) -> Project:
-    made = make(CLUSTER, here.settings([], namespaces=["platform"], cluster={"agents": 1}))
-    assert made.invoke("up").code == 0
-    assert made.invoke("snapshot", "--save", "one").code == 0
-    return made
+    result = make(CLUSTER, here.settings([], namespaces=["platform"], cluster={"agents": 1}))
+    assert result.invoke("up").code == 0
+    assert result.invoke("snapshot", "--save", "one").code == 0
+    return result
 
 
 def killed(project: Project, seconds: float, *words: str) -> None:

@@ -18,10 +18,10 @@ def project(here: World, make: Make) -> Project:
         namespaces=["apps"],
         cluster={"servers": 3, "agents": 1, "kubelet_config": {"maxPods": 77}},
     )
-    made = make(CLUSTER, settings)
-    done = made.invoke("up")
+    result = make(CLUSTER, settings)
+    done = result.invoke("up")
     assert done.code == 0, done.text
-    return made
+    return result
 
 
 def test_all_nodes_and_the_load_balancer_stand(project: Project) -> None:

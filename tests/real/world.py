@@ -32,7 +32,7 @@ class World:
     """One with a shell and `sleep`."""
 
     def release(self, number: int, namespace: str, **more: Any) -> dict[str, Any]:
-        """A release of one of the charts, whose Deployment has the release's name."""
+        """A release of one of the charts; its Deployment has the release's name."""
         chart, version = self.charts[number % len(self.charts)]
         name = str(more.pop("name", f"app-{LETTERS[number % len(LETTERS)]}"))
         return {"name": name, "namespace": namespace, "chart": chart, "version": version, **more}

@@ -1,4 +1,4 @@
-"""A rehearsal inside this process: tasks run as a user calls them, and every program call is kept."""
+"""A rehearsal inside this process: tasks run as a user calls them, and every program call is recorded."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Played:
     folder: Path
     commands: list[Command] = field(default_factory=list)
     ended: list[tuple[str, Completed]] = field(default_factory=list)
-    """Those that have ended well, each with the step that it was made in."""
+    """Successful calls, each with its step."""
 
     @property
     def place(self) -> Path:
@@ -83,7 +83,7 @@ class Played:
 @pytest.fixture
 def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Played:
     """A user without Docker."""
-    made = Played(folder=tmp_path)
+    result = Played(folder=tmp_path)
     for name, value in {
         "PATH": "/usr/bin:/bin",
         "HOME": str(tmp_path / "user"),
@@ -110,11 +110,11 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Played:
     real = Programs.run
 
     def kept(self: Programs, command: Command, *args: Any, **more: Any) -> Any:
-        made.commands.append(replace(command))
+        result.commands.append(replace(command))
         done = real(self, command, *args, **more)
         context = args[0] if args else more.get("context")
-        made.ended.append((context.step if context is not None else "before", done))
+        result.ended.append((context.step if context is not None else "before", done))
         return done
 
     monkeypatch.setattr(Programs, "run", kept)
-    return made
+    return result

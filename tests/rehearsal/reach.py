@@ -1,4 +1,4 @@
-"""Changes to a rehearsed cluster by the hands of somebody else."""
+"""Changes to a rehearsed cluster by another user."""
 
 from __future__ import annotations
 

@@ -106,8 +106,8 @@ def folder(played: Played) -> Path:
     return played.place / "home/state/openframe/clusters/calls"
 
 
-def made(played: Played, known: dict[str, str]) -> list[Row]:
-    """The calls that were made, as rows of calls.yaml."""
+def calls_of(played: Played, known: dict[str, str]) -> list[Row]:
+    """The recorded calls, as rows of calls.yaml."""
     return [
         Row(
             step=calls.put(step, known),
@@ -121,18 +121,18 @@ def made(played: Played, known: dict[str, str]) -> list[Row]:
 
 
 def compare(found: list[Row], expected: list[Row]) -> None:
-    """The same calls by the same steps, with the same input and the same kind of output; each that acts made once."""
+    """The same calls by the same steps, with the same kinds of input and output; each that changes something, once."""
     by_call = {(row.step, row.line): row for row in expected}
-    told = {(row.step, row.line) for row in found}
-    assert sorted(told - set(by_call)) == []
-    assert sorted(key for key, row in by_call.items() if not row.sometimes and key not in told) == []
+    reported = {(row.step, row.line) for row in found}
+    assert sorted(reported - set(by_call)) == []
+    assert sorted(key for key, row in by_call.items() if not row.sometimes and key not in reported) == []
     for row in found:
         known = by_call[row.step, row.line]
         assert (row.stdin, row.ok) == (known.stdin, known.ok), row.line
         ended = row.argv[1] in ENDLESS and row.gives == "nothing"  # by the launch, before there was anything to tell
         assert ended or known.gives in ("", row.gives) or (known.gives, row.gives) == ("rows", "json"), row.line
-    acting = [row.line for row in found if not by_call[row.step, row.line].looks]
-    assert sorted(acting) == sorted(set(acting))
+    active = [row.line for row in found if not by_call[row.step, row.line].looks]
+    assert sorted(active) == sorted(set(active))
 
 
 @pytest.mark.parametrize("helm", [3, 4])
@@ -144,9 +144,9 @@ def test_a_launch_makes_these_calls_and_no_others(helm: int, launched: Played) -
     sets = (*SETS, f"helm.releases.umbrella={json.dumps(release)}")
     assert launched.run("rehearse", *sets) == 0
     known = words(launched)
-    compare(made(launched, known), calls.rows("up", helm))
+    compare(calls_of(launched, known), calls.rows("up", helm))
     for name, content in calls.files().items():
         assert calls.put(yaml.safe_load((folder(launched) / name).read_text()), known) == content, name
     launched.ended.clear()
     assert launched.run("down", *sets) == 0
-    compare(made(launched, known), calls.rows("down", helm))
+    compare(calls_of(launched, known), calls.rows("down", helm))

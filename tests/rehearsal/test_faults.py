@@ -52,7 +52,7 @@ def _without_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.clients.helm.GRACE", 0.5)
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> str:
+def printed(capsys: pytest.CaptureFixture[str]) -> str:
     found = capsys.readouterr()
     return found.out + found.err
 
@@ -61,7 +61,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_fault_ends_well_or_with_its_cause(faults: str, played: Played, capsys: pytest.CaptureFixture[str]) -> None:
     code, words = FAULTS[faults]
     assert played.run("rehearse", *IMPATIENT, fault=tuple(faults.split(" & ")), scale="0.05") == code
-    record, text = played.record(), told(capsys)
+    record, text = played.record(), printed(capsys)
     assert record["outcome"] == ("ok" if code == 0 else "failed"), text
     assert "Traceback" not in text
     assert "REHEARSAL" in text
@@ -69,7 +69,7 @@ def test_a_fault_ends_well_or_with_its_cause(faults: str, played: Played, capsys
     assert bool([step for step in record["steps"] if step["state"] == "failed"]) is bool(code)
     ends = faults.startswith("registry-dies")  # one that keeps ending may end between two looks at it, for a while
     for _ in range(6 if ends else 1):
-        assert played.run() == 0, told(capsys)  # what has failed is completed
+        assert played.run() == 0, printed(capsys)  # what has failed is completed
         if not ends or played.run("status") == 0:
             return
-    raise AssertionError(told(capsys))
+    raise AssertionError(printed(capsys))

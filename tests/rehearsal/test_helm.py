@@ -1,4 +1,4 @@
-"""The stand-in for helm refuses what Helm would: a misspelt option of ours does not pass a rehearsal."""
+"""The stand-in for helm refuses what Helm would: a misspelt option does not pass a rehearsal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.rehearsal.program import run
 
 
 @pytest.mark.parametrize(
-    ("words", "version", "said"),
+    ("words", "version", "output"),
     [
         ("upgrade --install", "v4.1.4", '"helm upgrade" requires at least 2 arguments'),
         ("dependency list nowhere", "v4.1.4", "Chart.yaml file is missing"),
@@ -24,11 +24,11 @@ from tasks.rehearsal.program import run
         ("upgrade web shop/web --force-conflicts", "v3.19.0", "option --force-conflicts not recognized"),
     ],
 )
-def test_what_helm_would_refuse_is_refused(words: str, version: str, said: str, tmp_path: Path) -> None:
+def test_what_helm_would_refuse_is_refused(words: str, version: str, output: str, tmp_path: Path) -> None:
     prepare(tmp_path)
     (tmp_path / "versions.json").write_text(json.dumps({"helm": version}))
     environ = {VARIABLE: str(tmp_path), "HELM_REPOSITORY_CONFIG": str(tmp_path / "repositories.yaml")}
     out, err = io.BytesIO(), io.BytesIO()
     assert run("helm", words.split(), environ, io.BytesIO(), out, err) == 1
-    assert said in err.getvalue().decode()
+    assert output in err.getvalue().decode()
     assert out.getvalue() == b""

@@ -33,8 +33,8 @@ def test_a_launch_ends_well_and_leaves_what_is_configured(played: Played, capsys
     assert shown.count("REHEARSAL: ") == 2  # at its begin and at its end
     kubeconfig = played.place / "home/state/openframe/clusters/openframe-dev/kubeconfig"
     look = [played.place / "bin/kubectl", "--kubeconfig", kubeconfig, "get", "pods", "--all-namespaces"]
-    said = subprocess.run([str(each) for each in look], capture_output=True, text=True, check=True).stdout
-    assert [line.split()[0] for line in said.splitlines() if "web-" in line or "db-" in line] == [
+    output = subprocess.run([str(each) for each in look], capture_output=True, text=True, check=True).stdout
+    assert [line.split()[0] for line in output.splitlines() if "web-" in line or "db-" in line] == [
         "client-tools",
         "platform",
     ]
@@ -45,10 +45,10 @@ def test_a_second_launch_finds_nothing_to_do(played: Played) -> None:
     played.commands.clear()
     assert played.run() == 0
     assert set(played.states().values()) == {"skipped"}
-    acting = [
+    active = [
         command.argv for command in played.commands if command.argv[:2] in {("k3d", "cluster"), ("helm", "upgrade")}
     ]
-    assert acting == []
+    assert active == []
     assert played.run("status") == 0
 
 

@@ -86,14 +86,14 @@ def test_what_launches_took_is_learned(tmp_path: Path, start: Profile, capsys: p
     assert launch is not None
     assert learn(session, ["latest"], "slow") == 0
     assert "1 launches took" in capsys.readouterr().out
-    made = load_profile(session.root, "slow")
-    before, after = (predicted(profile, launch) for profile in (start, made))
+    result = load_profile(session.root, "slow")
+    before, after = (predicted(profile, launch) for profile in (start, result))
     assert before[AFTER] < 0.9 * launch.wall
     assert after[AFTER] == pytest.approx(launch.wall, rel=0.03)
     late = "helm: b in platform ready"
     assert abs(after[late] - launch.ends[late]) < abs(before[late] - launch.ends[late])
-    assert (made.cores, made.recorded["launches"], made.recorded["date"]) == (2.0, 1, "2026-11-25")
-    assert made.recorded["k3d"] == "v5.9.0"
+    assert (result.cores, result.recorded["launches"], result.recorded["date"]) == (2.0, 1, "2026-11-25")
+    assert result.recorded["k3d"] == "v5.9.0"
 
 
 def test_a_launch_that_is_told_rightly_changes_nothing(tmp_path: Path, start: Profile) -> None:
@@ -111,9 +111,9 @@ def test_sizes_are_learned_where_a_record_tells_them(tmp_path: Path, start: Prof
         PullImage(image="registry:2", bytes=9_000_000),
     ]
     rows = [{**record["steps"][0], "work": work.as_json()} for work in works]
-    plain, told = (RunRecord.from_json(each, NAME) for each in (record, {**record, "steps": rows}))
+    plain, reported = (RunRecord.from_json(each, NAME) for each in (record, {**record, "steps": rows}))
     assert sizes([plain]) == {}
-    assert sizes([plain, told]) == {"k3s": 55.0, "workload": 15.0}
+    assert sizes([plain, reported]) == {"k3s": 55.0, "workload": 15.0}
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,8 @@ def together(folder: Path, task: str) -> list[tuple[int, str]]:
                 text=True,
             )
         )
-    said = [process.communicate(timeout=240)[0] for process in started]
-    return [(process.returncode, text) for process, text in zip(started, said, strict=True)]
+    output = [process.communicate(timeout=240)[0] for process in started]
+    return [(process.returncode, text) for process, text in zip(started, output, strict=True)]
 
 
 def test_four_at_once(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ RELEASES = {
     ],
 }
 WIDE = Bounds(work=4, kinds={"download": 3})
-CHOOSERS = Choosers(next_ports=lambda ports, _taken: ports, free_port=lambda wish: wish or 5000)
+CHOOSERS = Choosers(next_ports=lambda ports, _taken: ports, free_port=lambda desired: desired or 5000)
 
 
 def a_launch(folder: Path, **cluster: object) -> tuple[Facts, list[Step]]:
@@ -53,8 +53,8 @@ def test_a_launch_ends_after_all_its_steps_and_begins_before_them(tmp_path: Path
     steps, spans = play(tmp_path, profile)
     assert spans[BEFORE][0] == 0.0
     assert spans[AFTER][1] == max(end for _, end in spans.values())
-    acting = [step.name for step in steps if not step.until]
-    assert all(spans[name][0] >= spans[BEFORE][1] - 1e-9 for name in acting)
+    active = [step.name for step in steps if not step.until]
+    assert all(spans[name][0] >= spans[BEFORE][1] - 1e-9 for name in active)
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ def test_more_to_do_takes_longer(change: dict[str, object], tmp_path: Path, prof
 
 def test_what_is_pulled_ahead_is_there_when_its_pod_is_placed(tmp_path: Path, profile: Profile) -> None:
     ends = {}
-    for wish in (False, True):
-        _, spans = play(tmp_path, profile, 8, pull_ahead=wish)
-        ends[wish] = spans[AFTER][1]
+    for desired in (False, True):
+        _, spans = play(tmp_path, profile, 8, pull_ahead=desired)
+        ends[desired] = spans[AFTER][1]
         pulls = [name for name in spans if name.startswith("~pull ahead of ")]
-        assert bool(pulls) is wish
+        assert bool(pulls) is desired
         assert all(spans[name][0] >= spans["~settle"][1] - 1e-9 for name in pulls)
         for name in pulls:
             assert spans[f"~{name.removeprefix('~pull ahead of ')}"][0] >= spans[name][1] - 1e-9
@@ -150,10 +150,10 @@ def renamed(steps: Sequence[Step]) -> list[Step]:
 @pytest.mark.parametrize("what_if", [WhatIf(), WhatIf(line=1e6, cache=False, cores=4)], ids=["as it is", "otherwise"])
 def test_names_and_texts_of_a_plan_mean_nothing(what_if: WhatIf, tmp_path: Path, profile: Profile) -> None:
     facts, steps = a_launch(tmp_path, agents=2, pull_ahead=True)
-    told, expected = staged(given.ROOT, what_if, steps, facts, WIDE)
+    reported, expected = staged(given.ROOT, what_if, steps, facts, WIDE)
     found = answer(profile, what_if, steps, facts, WIDE)
     again, expected_again = staged(given.ROOT, what_if, renamed(steps), facts, WIDE)
-    assert again == told
+    assert again == reported
     assert [*expected_again.values()] == [*expected.values()]
     other = answer(profile, what_if, renamed(steps), facts, WIDE)
     assert (other.total_s, other.floor_s, other.changes) == (found.total_s, found.floor_s, found.changes)
@@ -163,18 +163,18 @@ def test_names_and_texts_of_a_plan_mean_nothing(what_if: WhatIf, tmp_path: Path,
 
 def test_the_stand_ins_are_told_of_each_image_and_release(tmp_path: Path) -> None:
     facts, steps = a_launch(tmp_path)
-    told, _ = staged(given.ROOT, WhatIf(), steps, facts, WIDE)
-    assert {"install platform/a", "release ready platform/a", "install platform/b"} <= told.keys()
-    assert {f"pull {image}" for image in facts.images} <= told.keys()
-    assert told["create returns"] > told["create prepare"] + told["server answers"]
-    assert all(seconds >= 0 for seconds in told.values())
+    reported, _ = staged(given.ROOT, WhatIf(), steps, facts, WIDE)
+    assert {"install platform/a", "release ready platform/a", "install platform/b"} <= reported.keys()
+    assert {f"pull {image}" for image in facts.images} <= reported.keys()
+    assert reported["create returns"] > reported["create prepare"] + reported["server answers"]
+    assert all(seconds >= 0 for seconds in reported.values())
 
 
 def test_what_is_staged_is_what_is_expected(tmp_path: Path, profile: Profile) -> None:
     facts, steps = a_launch(tmp_path)
     _, expected = staged(given.ROOT, WhatIf(), steps, facts, WIDE)
-    told = answer(profile, WhatIf(), steps, facts, WIDE)
-    assert estimate(steps, expected, WIDE).total_s == pytest.approx(told.total_s, rel=0.1)
+    reported = answer(profile, WhatIf(), steps, facts, WIDE)
+    assert estimate(steps, expected, WIDE).total_s == pytest.approx(reported.total_s, rel=0.1)
     assert expected.keys() == {step.name for step in steps if step.skip is None and not step.until}
 
 
@@ -202,7 +202,7 @@ def test_a_profile_is_read_as_it_was_written(tmp_path: Path, profile: Profile) -
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "output"),
     [
         ("no_such_figure: 3\n", "no_such_figure"),
         ("- a list\n", "not a mapping"),
@@ -212,14 +212,14 @@ def test_a_profile_is_read_as_it_was_written(tmp_path: Path, profile: Profile) -
         ("boot: {gpu: 1}\n", "boot is not a cost"),
     ],
 )
-def test_a_file_that_is_no_profile_is_told_with_its_path(text: str, said: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_profile_is_told_with_its_path(text: str, output: str, tmp_path: Path) -> None:
     folder = tmp_path / "config" / "rehearsal"
     folder.mkdir(parents=True)
     (folder / "odd.yaml").write_text(text)
     with pytest.raises(BadInput) as caught:
         load_profile(tmp_path, "odd")
     assert "odd.yaml" in f"{caught.value}"
-    assert said in f"{caught.value}"
+    assert output in f"{caught.value}"
 
 
 def test_an_unknown_profile_is_told_with_those_that_are_there() -> None:

@@ -59,11 +59,11 @@ def test_what_is_changed_in_place_is_stored_and_reported(tmp_path: Path) -> None
         for record in doc.existing("v1", "Pod", 2.0):
             record["stages"] = [[2.0, {"status": {"phase": "Running"}}]]
     with other.read() as view:
-        again, changed, gone = view.changed("v1 Pod", seq)
+        again, changed, missing = view.changed("v1 Pod", seq)
     assert [objects.seen(each, 2.0)["status"] for each in changed] == [{"phase": "Running"}]
     with there.change() as doc:
         doc.remove(pod(), 3.0)
-    assert (again > seq, gone) == (True, [])
+    assert (again > seq, missing) == (True, [])
     with other.read() as view:
         assert [moment for moment, _ in view.changed("v1 Pod", again)[2]] == [3.0]
 

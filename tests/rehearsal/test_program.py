@@ -61,10 +61,10 @@ def test_one_that_is_killed(after: dict[str, float], programs: Programs, folder:
 
 def test_one_that_hangs_ends_at_its_deadline(programs: Programs, folder: Folder) -> None:
     fault(folder, "hangs", "pull")
-    heard: list[str] = []
+    received: list[str] = []
     with pytest.raises(DeadlinePassed):
-        programs.run(Command(argv=("docker", "pull", "a:1"), deadline=0.05), listen=heard.append)
-    assert heard == ["1: Pulling from library/a"]
+        programs.run(Command(argv=("docker", "pull", "a:1"), deadline=0.05), listen=received.append)
+    assert received == ["1: Pulling from library/a"]
 
 
 def test_one_that_goes_on_is_ended_on_demand(programs: Programs) -> None:
@@ -94,8 +94,8 @@ def test_what_is_no_stand_in_is_a_process_and_so_is_one_in_a_folder_of_its_own(
     programs: Programs, tmp_path: Path
 ) -> None:
     assert programs.run(Command(argv=("sh", "-c", "echo one"))).out == "one\n"
-    said = programs.run(Command(argv=("docker", "volume", "create", "one"), cwd=tmp_path))
-    assert said.out == "one\n"
+    output = programs.run(Command(argv=("docker", "volume", "create", "one"), cwd=tmp_path))
+    assert output.out == "one\n"
 
 
 @pytest.mark.whole

@@ -31,7 +31,7 @@ def test_what_is_no_line_is_refused_with_an_example(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "output"),
     [
         ({"cores": "many"}, "--cores is 'many'"),
         ({"cores": "0"}, "--cores is '0'"),
@@ -41,16 +41,16 @@ def test_what_is_no_line_is_refused_with_an_example(text: str) -> None:
         ({"faults": ["hangs=helm,after=soon"]}, "after=soon"),
     ],
 )
-def test_what_cannot_be_is_refused(options: dict[str, object], said: str) -> None:
-    with pytest.raises(BadInput, match=said):
+def test_what_cannot_be_is_refused(options: dict[str, object], output: str) -> None:
+    with pytest.raises(BadInput, match=output):
         what_if(**options)  # type: ignore[arg-type]
 
 
 def test_options_become_one_value() -> None:
-    made = what_if(cores="8", line="8MB", no_cache=True, time_scale="0", timing="slow", faults=["hangs=helm,times=1"])
-    assert (made.cores, made.line, made.cache, made.scale, made.timing) == (8.0, 8e6, False, 0.0, "slow")
-    assert made.faults == ({"name": "hangs", "target": "helm", "times": 1},)
-    assert made.asked
+    result = what_if(cores="8", line="8MB", no_cache=True, time_scale="0", timing="slow", faults=["hangs=helm,times=1"])
+    assert (result.cores, result.line, result.cache, result.scale, result.timing) == (8.0, 8e6, False, 0.0, "slow")
+    assert result.faults == ({"name": "hangs", "target": "helm", "times": 1},)
+    assert result.asked
 
 
 @pytest.mark.parametrize("options", [{}, {"time_scale": "0"}, {"faults": ["hangs"]}])
@@ -62,5 +62,5 @@ def test_the_machine_is_the_recorded_one_but_for_what_is_asked() -> None:
     profile = Profile(cores=2.0, connection_mb=8.0)
     assert WhatIf().machine(profile).cores == 2.0
     assert WhatIf().machine(profile).connection == 8e6
-    asked = WhatIf(cores=8.0, line=1e6).machine(profile)
-    assert (asked.cores, asked.line, asked.connection) == (8.0, 1e6, None)
+    machine = WhatIf(cores=8.0, line=1e6).machine(profile)
+    assert (machine.cores, machine.line, machine.connection) == (8.0, 1e6, None)

@@ -42,7 +42,7 @@ def without_live(folder: Path, programs: FakePrograms, **more: Any) -> Step:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "there", "applied", "why"),
+    ("expected", "there", "applied", "why"),
     [
         ([ONE, TWO], [], [ONE, TWO], "platform/configmap/one: missing; platform/configmap/two: missing"),
         ([ONE, TWO], [ONE], [TWO], "platform/configmap/two: missing"),
@@ -60,9 +60,9 @@ def without_live(folder: Path, programs: FakePrograms, **more: Any) -> Step:
     ],
 )
 def test_only_what_is_missing_or_changed_goes_in(
-    tmp_path: Path, wanted: list[dict[str, Any]], there: list[dict[str, Any]], applied: list[dict[str, Any]], why: str
+    tmp_path: Path, expected: list[dict[str, Any]], there: list[dict[str, Any]], applied: list[dict[str, Any]], why: str
 ) -> None:
-    found = difference(given.facts(tmp_path, live=holding(there)), wanted)
+    found = difference(given.facts(tmp_path, live=holding(there)), expected)
     assert list(found.objects) == applied
     assert why in found.why
 
@@ -74,8 +74,8 @@ def test_who_held_what_of_an_object_is_told_when_it_is_as_configured_again(tmp_p
     facts = given.facts(tmp_path, programs, live=holding([there]))
     reached(facts, FakeApi())
     report = given.act(apply_step(facts, "apply", "manifests", [ONE, TWO], needs=()))
-    said = "manifests: data.a of configmap/two in platform, owned by kubectl-edit, is set to the configured value"
-    assert report.notes == (said,)
+    output = "manifests: data.a of configmap/two in platform, owned by kubectl-edit, is set to the configured value"
+    assert report.notes == (output,)
 
 
 def test_where_no_cluster_can_be_asked_everything_goes_in(tmp_path: Path) -> None:
@@ -85,8 +85,8 @@ def test_where_no_cluster_can_be_asked_everything_goes_in(tmp_path: Path) -> Non
 
 
 def test_many_reasons_are_shortened(tmp_path: Path) -> None:
-    wanted = [finish(obj("ConfigMap", f"m{n}", "platform")) for n in range(5)]
-    assert difference(given.facts(tmp_path, live=holding([])), wanted).why.endswith("m2: missing; and 2 more")
+    expected = [finish(obj("ConfigMap", f"m{n}", "platform")) for n in range(5)]
+    assert difference(given.facts(tmp_path, live=holding([])), expected).why.endswith("m2: missing; and 2 more")
 
 
 def test_a_step_without_anything_to_do_is_skipped_with_the_reason(tmp_path: Path) -> None:
@@ -151,8 +151,8 @@ class Kept:
         self.api = DirectApi(*objects)
         reached(self.facts, self.api)
 
-    def step(self, wanted: Sequence[Object], **more: Any) -> Step:
-        return apply_step(self.facts, "apply", "task", wanted, needs=(), **more)
+    def step(self, expected: Sequence[Object], **more: Any) -> Step:
+        return apply_step(self.facts, "apply", "task", expected, needs=(), **more)
 
     @property
     def log(self) -> str:
@@ -250,26 +250,26 @@ def test_without_a_kubeconfig_there_is_no_cluster(tmp_path: Path) -> None:
 
 
 class Api:
-    """Answers `ready` as often as it is told not to be."""
+    """Becomes ready after a number of polls."""
 
     def __init__(self, silent: int) -> None:
-        self.silent, self.asked = silent, 0
+        self.silent, self.commands = silent, 0
 
     def get(self, path: str) -> None:
         raise AssertionError(path)
 
     def raw(self, path: str) -> tuple[int, str]:
         assert path == "/readyz"
-        self.asked += 1
-        return (200, "ok") if self.asked > self.silent else (503, "not yet")
+        self.commands += 1
+        return (200, "ok") if self.commands > self.silent else (503, "not yet")
 
 
 def test_another_one_waits_until_it_is_back(tmp_path: Path) -> None:
     api = Api(2)
     api_back(facts(tmp_path, FakePrograms(), _api=[api]), context())
-    assert api.asked == 0, "a first attempt asks nothing"
+    assert api.commands == 0, "a first attempt asks nothing"
     api_back(facts(tmp_path, FakePrograms(), _api=[api]), replace(context(), attempt=2))
-    assert api.asked == 3
+    assert api.commands == 3
 
 
 @pytest.mark.parametrize(

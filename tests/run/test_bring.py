@@ -69,7 +69,7 @@ def test_the_second_time_nothing_is_done_and_only_what_is_missing_goes_in(machin
     assert bring(machine) == 0
     assert machine.acted == []
     assert set(machine.states().values()) == {"skipped"}
-    assert machine.programs.told("docker events") == [], "a plan that does nothing needs no guard"
+    assert machine.programs.calls_of("docker events") == [], "a plan that does nothing needs no guard"
     machine.api.remove(obj("Namespace", "platform"))
     assert bring(machine) == 0
     assert [line.split()[0] for line in machine.acted] == ["kubectl"]
@@ -114,7 +114,7 @@ def test_a_creation_that_was_not_completed_is_removed_and_made_again(machine: Ma
 
 
 def test_a_half_made_cluster_gets_all_its_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The load balancer, which publishes them, is made last: what is missing there is no wish."""
+    """The load balancer, which publishes them, is created last: what is missing there is not requested."""
     machine = Machine(tmp_path, monkeypatch, cluster={"servers": 3})
     machine.make(agents=0)
     machine.containers[0]["HostConfig"]["PortBindings"] = {}
@@ -132,7 +132,7 @@ def test_a_half_made_cluster_gets_all_its_ports(tmp_path: Path, monkeypatch: pyt
 
 @pytest.fixture
 def stopped(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """One that was launched, and stopped; its kubelets report as soon as they are asked."""
+    """One that was launched, and stopped; its kubelets report at the first request."""
     bring(machine)
     machine.containers.clear()
     machine.make(running=False)
@@ -210,12 +210,12 @@ def test_the_server_that_was_recorded_as_complete_is_remembered(machine: Machine
     file.write_text("of an earlier cluster\n")
     machine.programs.calls.clear()
     bring(machine)
-    assert len(machine.programs.told("docker cp")) == 2, (
+    assert len(machine.programs.calls_of("docker cp")) == 2, (
         "its marker is asked for when facts are gathered, and after the run"
     )
     machine.programs.calls.clear()
     bring(machine)
-    assert machine.programs.told("docker cp") == []
+    assert machine.programs.calls_of("docker cp") == []
 
 
 def test_on_an_existing_cluster_only_what_works_inside_it_is_done(
@@ -239,12 +239,12 @@ def test_what_a_step_writes_before_a_build_counts(tmp_path: Path, monkeypatch: p
     if there:
         machine.make()
     machine.fails |= {"docker manifest": Answer(code=1), 'docker image inspect --format {"id"': Answer(code=1)}
-    machine.programs.answers["make"] = lambda _asked: (tmp_path / "out").write_text("new") and ""
+    machine.programs.answers["make"] = lambda _call: (tmp_path / "out").write_text("new") and ""
     assert bring(machine) == 0
-    first = [call.command.argv[3] for call in machine.programs.told("docker build ")]
+    first = [call.command.argv[3] for call in machine.programs.calls_of("docker build ")]
     (tmp_path / "out").write_text("old")
     assert bring(machine) == 0
-    built = [call.command.argv[3] for call in machine.programs.told("docker build ")]
+    built = [call.command.argv[3] for call in machine.programs.calls_of("docker build ")]
     assert built == [*first, *first]
     assert len(first) == 1
     names = [step["name"] for step in machine.latest()["steps"]]
@@ -302,13 +302,15 @@ def test_rollback_leaves_what_another_user_made_meanwhile(machine: Machine, caps
 
 
 @pytest.mark.parametrize("recreate", [False, True])
-@pytest.mark.parametrize(("ours", "told"), [(True, "belongs to alice@laptop"), (False, "this project did not create")])
+@pytest.mark.parametrize(
+    ("ours", "reported"), [(True, "belongs to alice@laptop"), (False, "this project did not create")]
+)
 def test_a_cluster_of_others_is_neither_changed_nor_replaced(
-    machine: Machine, recreate: bool, ours: bool, told: str
+    machine: Machine, recreate: bool, ours: bool, reported: str
 ) -> None:
     machine.owner = OTHER
     machine.make(ours=ours)
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=reported):
         bring(machine, recreate=recreate)
     assert machine.acted == []
 

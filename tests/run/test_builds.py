@@ -23,10 +23,10 @@ from tasks.run.releases import values_of
 from tasks.settings.derived import PUSH_REGISTRY, build_name, install_name, push_name
 from tests import given
 from tests.given import act, by_name
-from tests.programs import Answer, FakePrograms, seen
+from tests.programs import Answer, FakePrograms, visible
 
 PUSH = Registry(name="k3d-openframe-registry", id="1", upstream="push", port=5055, networks=())
-CHOOSERS = Choosers(next_ports=lambda ports, _told: ports, free_port=lambda wish: wish or 5055)
+CHOOSERS = Choosers(next_ports=lambda ports, _reported: ports, free_port=lambda desired: desired or 5055)
 IMAGE = "k3d-openframe-registry:5000/shop/api:sha256-0123456789abcdef"
 CHART = {"name": "api", "namespace": "shop"}
 VALUES = {"image": {"repository": "${repository:api}", "tag": "${tag:api}"}, "other": "${image:api}"}
@@ -52,7 +52,9 @@ ERROR: failed to solve: process "/bin/sh -c make" did not complete successfully:
 """
 
 
-def made(folder: Path, programs: FakePrograms | None = None, build: dict[str, Any] | None = None, **more: Any) -> Facts:
+def build_facts(
+    folder: Path, programs: FakePrograms | None = None, build: dict[str, Any] | None = None, **more: Any
+) -> Facts:
     (folder / "ctx").mkdir(exist_ok=True)
     (folder / "ctx" / "Dockerfile").write_text("# a comment\nFROM busybox\nARG A\nRUN make\n")
     (folder / "chart").mkdir(exist_ok=True)
@@ -88,7 +90,7 @@ def steps(facts: Facts) -> dict[str, Any]:
 
 
 def test_a_release_that_uses_an_image_needs_its_push_without_being_told(tmp_path: Path) -> None:
-    facts = made(tmp_path)
+    facts = build_facts(tmp_path)
     plan = by_name(given.launch(facts, ("helm", "cluster"), CHOOSERS))
     api, web = facts.releases
     assert values_of(facts, api) == {
@@ -106,7 +108,7 @@ def test_a_release_that_uses_an_image_needs_its_push_without_being_told(tmp_path
 
 
 def test_an_image_is_no_other_one_whose_name_is_longer(tmp_path: Path) -> None:
-    facts = made(tmp_path)
+    facts = build_facts(tmp_path)
     repository = facts.builds[0].repository
     assert [bool(builds.pushed(facts, {"a": f"{repository}{more}"})) for more in ("", ":1", "2", "-x", "/x")] == [
         True, True, False, False, False
@@ -121,7 +123,7 @@ def test_manifests_use_images_too(tmp_path: Path) -> None:
         "spec": {"containers": [{"image": "${image:api}"}]},
     }
     (tmp_path / "pod.json").write_text(json.dumps(pod))
-    facts = made(tmp_path)
+    facts = build_facts(tmp_path)
     settings = facts.settings.model_copy(
         update={"manifests": given.settings(manifests={"files": [str(tmp_path / "pod.json")]}).manifests}
     )
@@ -132,7 +134,7 @@ def test_manifests_use_images_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["image:apo", "tag:web", "repository:"])
 def test_a_placeholder_of_no_build_is_refused(tmp_path: Path, name: str) -> None:
-    facts = made(tmp_path)
+    facts = build_facts(tmp_path)
     release = facts.releases[0].model_copy(update={"values": {"a": f"${{{name}}}"}})
     with pytest.raises(BadInput, match="is not a build"):
         values_of(facts, release)
@@ -141,16 +143,16 @@ def test_a_placeholder_of_no_build_is_refused(tmp_path: Path, name: str) -> None
     assert values_of(facts, literal) == {"b": "${image:api}", "c": shells}
 
 
-@pytest.mark.parametrize(("state", "acting"), [({}, 2), ({"built": True}, 1), ({"pushed": True}, 0)])
-def test_what_is_there_is_not_made_again(tmp_path: Path, state: dict[str, bool], acting: int) -> None:
-    assert sum(step.skip is None for step in steps(made(tmp_path, state=state)).values()) == acting
+@pytest.mark.parametrize(("state", "active"), [({}, 2), ({"built": True}, 1), ({"pushed": True}, 0)])
+def test_what_is_there_is_not_made_again(tmp_path: Path, state: dict[str, bool], active: int) -> None:
+    assert sum(step.skip is None for step in steps(build_facts(tmp_path, state=state)).values()) == active
 
 
 def test_what_docker_is_told(tmp_path: Path) -> None:
     programs = FakePrograms(otherwise=Answer())
     build = {"target": "prod", "args": {"B": "2", "A": "1"}, "platform": "linux/arm64", "cache_from": ["ghcr.io/a/b:c"]}
-    act(steps(made(tmp_path, programs, build))["build: api"])
-    command = programs.asked[0]
+    act(steps(build_facts(tmp_path, programs, build))["build: api"])
+    command = programs.commands[0]
     assert command.env == {"DOCKER_BUILDKIT": "1"}
     assert command.argv == (
         "docker", "build", "--tag", IMAGE, "--file", str(tmp_path / "ctx/Dockerfile"), "--label", "openframe.build=api",
@@ -160,32 +162,32 @@ def test_what_docker_is_told(tmp_path: Path) -> None:
 
 
 def test_files_that_were_changed_while_it_was_built_are_told(tmp_path: Path) -> None:
-    (note,) = act(steps(made(tmp_path, FakePrograms(otherwise=Answer())))["build: api"]).notes
+    (note,) = act(steps(build_facts(tmp_path, FakePrograms(otherwise=Answer())))["build: api"]).notes
     assert "the sources of the build 'api' could not be recorded: its files were changed meanwhile" in note
 
 
 def test_it_is_pushed_by_the_port_of_this_machine_under_no_name_that_stays(tmp_path: Path) -> None:
     programs = FakePrograms(otherwise=Answer())
-    act(steps(made(tmp_path, programs))["build: push api"])
+    act(steps(build_facts(tmp_path, programs))["build: push api"])
     local = IMAGE.replace("k3d-openframe-registry:5000", "127.0.0.1:5055")
     assert programs.lines == [f"docker tag {IMAGE} {local}", f"docker push {local}", f"docker rmi --no-prune {local}"]
 
 
 def test_without_the_push_registry_it_says_what_starts_it(tmp_path: Path) -> None:
     with pytest.raises(LaunchError, match="the push registry is not running"):
-        act(steps(made(tmp_path, FakePrograms(otherwise=Answer()), registries={}))["build: push api"])
+        act(steps(build_facts(tmp_path, FakePrograms(otherwise=Answer()), registries={}))["build: push api"])
 
 
 @pytest.mark.parametrize(("image", "waits"), [("127.0.0.1:5050/api", True), ("ghcr.io/me/api", False)])
 def test_an_image_of_a_port_of_this_machine_waits_for_the_push_registry(
     tmp_path: Path, image: str, waits: bool
 ) -> None:
-    assert (PUSH_REGISTRY in steps(made(tmp_path, build={"image": image}))["build: push api"].needs) is waits
+    assert (PUSH_REGISTRY in steps(build_facts(tmp_path, build={"image": image}))["build: push api"].needs) is waits
 
 
 def test_another_registry_gets_it_under_its_own_name(tmp_path: Path) -> None:
     programs = FakePrograms(otherwise=Answer())
-    facts = made(tmp_path, programs, {"image": "ghcr.io/me/api"})
+    facts = build_facts(tmp_path, programs, {"image": "ghcr.io/me/api"})
     push = steps(facts)["build: push api"]
     assert push.needs == ("build: api",)
     act(push)
@@ -205,7 +207,7 @@ def test_a_build_that_fails_tells_the_line_and_what_it_wrote(
 ) -> None:
     programs = FakePrograms(answers={"docker build": Answer(code=1, out=out, err=err)}, otherwise=Answer())
     with pytest.raises(CommandFailed) as caught:
-        act(steps(made(tmp_path, programs, builder=builder))["build: api"])
+        act(steps(build_facts(tmp_path, programs, builder=builder))["build: api"])
     assert caught.value.what.startswith(f"the build of 'api' failed at Dockerfile:{line}: ")
     assert any("No rule to make target" in row for row in caught.value.tail())
     assert "DEPRECATED" not in "\n".join(caught.value.tail())
@@ -214,15 +216,15 @@ def test_a_build_that_fails_tells_the_line_and_what_it_wrote(
 def test_a_secret_is_in_a_file_while_it_is_built_and_nowhere_else(tmp_path: Path) -> None:
     files: dict[str, bytes] = {}
 
-    def build(asked: Any) -> Answer:
-        option = asked.command.argv[asked.command.argv.index("--secret") + 1]
+    def build(call: Any) -> Answer:
+        option = call.command.argv[call.command.argv.index("--secret") + 1]
         path = Path(option.partition("src=")[2])
         files[str(path)] = path.read_bytes()
         assert path.stat().st_mode & 0o777 == 0o600
         return Answer(err="#5 0.1 the token is canary-token-1\n", code=1)
 
     programs = FakePrograms(answers={"docker build": build}, otherwise=Answer())
-    facts = made(
+    facts = build_facts(
         tmp_path,
         programs,
         {"secrets": {"npm": {"env": "TOKEN"}}},
@@ -232,19 +234,19 @@ def test_a_secret_is_in_a_file_while_it_is_built_and_nowhere_else(tmp_path: Path
         act(steps(facts)["build: api"])
     assert list(files.values()) == [b"canary-token-1"]
     assert not Path(next(iter(files))).exists()
-    assert "canary" not in seen(programs.calls)
+    assert "canary" not in visible(programs.calls)
     assert "canary" not in redact(f"{caught.value}\n{caught.value.tail()}")
 
 
 def test_a_secret_without_a_value_is_told(tmp_path: Path) -> None:
-    facts = made(tmp_path, FakePrograms(otherwise=Answer()), {"secrets": {"npm": {"env": "TOKEN"}}})
+    facts = build_facts(tmp_path, FakePrograms(otherwise=Answer()), {"secrets": {"npm": {"env": "TOKEN"}}})
     with pytest.raises(BadInput, match="secret 'npm' of the build 'api' has no value") as caught:
         act(steps(facts)["build: api"])
     assert caught.value.why == "TOKEN is not set"
 
 
 def test_no_cache_is_asked_for_what_is_built(tmp_path: Path) -> None:
-    facts = made(tmp_path)
+    facts = build_facts(tmp_path)
     pod = {"spec": {"containers": [{"image": IMAGE}, {"image": "docker.io/library/redis:7"}]}}
     remember(facts, "key", [pod])
     assert known(facts, "key") == ("docker.io/library/redis:7",)

@@ -1,4 +1,4 @@
-"""What goes into a bundle, and a launch from one: what no machine could load, or it lacks, is told at once."""
+"""The content of a bundle, and a launch from one: what no machine could load, or it lacks, is reported at once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tasks.settings.derived import cache_container
 from tests import given
 from tests.checks.given import engine
 from tests.given_live import FakeApi, obj, reached
-from tests.programs import Asked, FakePrograms
+from tests.programs import Call, FakePrograms
 
 IMAGE = "rancher/k3s:v1"
 LAYER, CONFIG = b"layer", b"{}"
@@ -79,9 +79,9 @@ def facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Facts:
         registries={cache.name: cache},
         cluster=ClusterState(name="x", presence=Presence.ABSENT),
     )
-    kept = found.paths.images / key_digest(f"nodes {images.system_key(found)}")
-    kept.parent.mkdir(parents=True)
-    kept.write_text('["rancher/mirrored-pause:3.6"]')
+    remaining = found.paths.images / key_digest(f"nodes {images.system_key(found)}")
+    remaining.parent.mkdir(parents=True)
+    remaining.write_text('["rancher/mirrored-pause:3.6"]')
     return found
 
 
@@ -118,11 +118,11 @@ def test_a_layer_whose_line_breaks_off_is_asked_for_again(
     facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasks.run.bundle_save._PAUSE", 0.0)
-    whole, asked = registry_http.blob, list[str]()
+    whole, requested = registry_http.blob, list[str]()
 
     def breaking(port: int, image: Any, name: str, context: Context, sink: Callable[[bytes], object]) -> None:
-        asked.append(name)
-        if asked.count(name) < 3:
+        requested.append(name)
+        if requested.count(name) < 3:
             sink(b"la")
             raise NotFetched("the cache does not answer")
         whole(port, image, name, context, sink)
@@ -171,12 +171,12 @@ def test_an_image_of_which_the_engine_has_a_part_only(facts: Facts, tmp_path: Pa
     assert caught.value.fix == f"docker pull --platform linux/amd64 {name}"
 
 
-def saving(files: dict[str, bytes]) -> Callable[[Asked], str]:
+def saving(files: dict[str, bytes]) -> Callable[[Call], str]:
     """`docker save --output FILE` of an image of one layer, with these files of it."""
 
-    def save(asked: Asked) -> str:
+    def save(requested: Call) -> str:
         listed = json.dumps([{"Config": "config", "RepoTags": None, "Layers": ["layer"]}]).encode()
-        with tarfile.open(asked.command.argv[3], "w") as tar:
+        with tarfile.open(requested.command.argv[3], "w") as tar:
             for name, content in {"manifest.json": listed, **files}.items():
                 header = tarfile.TarInfo(name)
                 header.size = len(content)
@@ -189,13 +189,13 @@ def saving(files: dict[str, bytes]) -> Callable[[Asked], str]:
 def test_what_no_machine_could_load_is_refused(facts: Facts, tmp_path: Path) -> None:
     chosen = wish(tmp_path / "b", exclude=("*",), add=())
     assert found_images(facts, chosen).images == {}
-    for name, told in (
+    for name, reported in (
         ("ours.example/web:1", "there is no cache for ours.example"),
         (f"{IMAGE}@sha256:{'0' * 64}", "accepts an image by digest only from a registry"),
     ):
         with pytest.raises(LaunchError, match="cannot be bundled") as caught:
             bundle_save._image(facts, chosen, Found(tmp_path), name, "@" in name, True, given.context())
-        assert told in caught.value.what
+        assert reported in caught.value.what
     with pytest.raises(BadInput, match="is not an image"):
         bundle_save._image(facts, chosen, Found(tmp_path), "No Image", False, True, given.context())
 

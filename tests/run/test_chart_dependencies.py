@@ -17,7 +17,7 @@ from tasks.facts.facts import Facts
 from tasks.run.chart_dependencies import Source, check, read
 from tasks.run.charts import REPOSITORIES, chart_of
 from tests import given
-from tests.programs import Answer, Asked, FakePrograms
+from tests.programs import Answer, Call, FakePrograms
 from tests.run.test_charts import of, planned, release, run
 
 SHOP = {"shop": "https://shop.example.com/charts"}
@@ -161,9 +161,9 @@ def test_what_cannot_be_read_is_left_to_helm(text: str, tmp_path: Path) -> None:
     assert read(folder, SHOP) is None
 
 
-def packing(asked: Asked) -> Answer:
+def packing(call: Call) -> Answer:
     """helm package: an archive that holds the names of all files."""
-    folder, target = Path(asked.command.argv[2]), Path(asked.command.argv[-1])
+    folder, target = Path(call.command.argv[2]), Path(call.command.argv[-1])
     name = yaml.safe_load((folder / "Chart.yaml").read_text())["name"]
     found = sorted(str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file())
     (target / f"{name}-1.0.0.tgz").write_text("\n".join(found))
@@ -215,7 +215,7 @@ def test_a_copy_gets_what_is_missing(tmp_path: Path) -> None:
     assert "charts/web-1.0.0.tgz" in (copy / "charts" / "part-1.0.0.tgz").read_text()
     assert {name: content(tmp_path / name) for name in ("all", "part")} == before
     assert [each.name for each in copy.parent.iterdir()] == [copy.name], "nothing half-made is left"
-    assert len(programs.told("helm package")) == 1
+    assert len(programs.calls_of("helm package")) == 1
 
 
 def built(folder: Path, **answers: Any) -> str:
@@ -276,8 +276,8 @@ def test_an_error_tells_which_dependency_of_which_chart(broken: str, why: str, t
 def test_a_repository_without_a_name_is_called_by_its_address(tmp_path: Path) -> None:
     chart(tmp_path / "all", on("web", "https://x.example"))
 
-    def refused(asked: Asked) -> Answer:
-        name = asked.command.argv[2].split("/")[0]
+    def refused(call: Call) -> Answer:
+        name = call.command.argv[2].split("/")[0]
         return Answer(code=1, err=f'Error: chart "web" matching ^1.0.0 not found in {name} index. (try ...)')
 
     with pytest.raises(LaunchError) as caught:

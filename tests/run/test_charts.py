@@ -25,19 +25,19 @@ from tasks.settings.schema import Release
 from tests import given
 from tests.given_engine import there
 from tests.given_live import named
-from tests.programs import Answer, Asked, FakePrograms
+from tests.programs import Answer, Call, FakePrograms
 
 SETTINGS = given.settings(
     helm={"repositories": {"one": "https://one.example.com", "two": "https://two.example.com/charts"}, "releases": []}
 )
 
 
-def pulling(asked: Asked) -> Answer:
+def pulling(request: Call) -> Answer:
     """helm pull: an archive named for the chart and its version."""
-    argv = asked.command.argv
+    argv = request.command.argv
     version = argv[argv.index("--version") + 1] if "--version" in argv else "9.9.9"
     folder = Path(argv[argv.index("--destination") + 1])
-    archived(folder / f"{argv[2].rsplit('/', 1)[-1]}-{version}.tgz", asked.line)
+    archived(folder / f"{argv[2].rsplit('/', 1)[-1]}-{version}.tgz", request.line)
     return Answer()
 
 
@@ -49,18 +49,18 @@ def archived(path: Path, text: str) -> None:
         archive.addfile(member, io.BytesIO(text.encode()))
 
 
-def said(path: str) -> str:
+def chart_text(path: str) -> str:
     """That text."""
     with tarfile.open(path) as archive, archive.extractfile("app/Chart.yaml") or io.BytesIO() as file:
         return file.read().decode()
 
 
 def of(folder: Path, **changes: Any) -> tuple[Facts, FakePrograms]:
-    """the facts with two repositories, whose Helm has a folder of its own."""
+    """Facts with two repositories and a separate Helm folder."""
     programs = FakePrograms(answers={"helm pull": pulling, "helm repo update": ""}, env={"HOME": str(folder)})
-    made = given.facts(folder, programs, **{"settings": SETTINGS, **changes})
-    place = made.paths.repositories(made.settings.helm.repositories)
-    return replace(made, helm_programs=programs.with_env(helm.environment(folder / "cache", place))), programs
+    result = given.facts(folder, programs, **{"settings": SETTINGS, **changes})
+    place = result.paths.repositories(result.settings.helm.repositories)
+    return replace(result, helm_programs=programs.with_env(helm.environment(folder / "cache", place))), programs
 
 
 def listed(facts: Facts) -> list[dict[str, str]]:
@@ -220,18 +220,18 @@ def test_the_users_own_helm_files_are_never_touched(tmp_path: Path) -> None:
     assert {each.name for each in tmp_path.iterdir()} == {"cache"}
 
 
-def indexed(asked: Asked) -> Answer:
+def indexed(request: Call) -> Answer:
     """helm repo update: an index by the repository's name, which holds its address."""
-    for row in yaml.safe_load(Path(asked.env["HELM_REPOSITORY_CONFIG"]).read_text())["repositories"]:
-        Path(asked.env["HELM_REPOSITORY_CACHE"], f"{row['name']}-index.yaml").write_text(row["url"])
+    for row in yaml.safe_load(Path(request.env["HELM_REPOSITORY_CONFIG"]).read_text())["repositories"]:
+        Path(request.env["HELM_REPOSITORY_CACHE"], f"{row['name']}-index.yaml").write_text(row["url"])
     return Answer()
 
 
-def by_index(asked: Asked) -> Answer:
+def by_index(request: Call) -> Answer:
     """helm pull: an archive that holds what the index of its repository says."""
-    name = asked.command.argv[2].split("/")[0]
-    archive = Path(asked.command.argv[-1], "app-1.0.0.tgz")
-    archived(archive, Path(asked.env["HELM_REPOSITORY_CACHE"], f"{name}-index.yaml").read_text())
+    name = request.command.argv[2].split("/")[0]
+    archive = Path(request.command.argv[-1], "app-1.0.0.tgz")
+    archived(archive, Path(request.env["HELM_REPOSITORY_CACHE"], f"{name}-index.yaml").read_text())
     return Answer()
 
 
@@ -250,7 +250,7 @@ def test_one_name_with_another_address_is_another_index(cluster: str, tmp_path: 
     for name in (REPOSITORIES, "helm: fetch one/app 1.0.0"):
         for each in steps:
             given.act(each[name])
-    assert [said(chart.archive(facts)) for chart, facts in charts] == [
+    assert [chart_text(chart.archive(facts)) for chart, facts in charts] == [
         "https://old.example.com",
         "https://new.example.com",
     ]
@@ -267,7 +267,7 @@ def test_indexes_that_nobody_uses_any_more_are_removed(tmp_path: Path) -> None:
 
 
 def oci(folder: Path, chart: str, **changes: Any) -> list[str]:
-    """The calls that fetch an OCI chart, without what is made up."""
+    """The calls that fetch an OCI chart, without generated names."""
     facts, programs = of(folder, **changes)
     run(planned(facts, release(chart, "1.0.0")))
     return [line.split(" --destination")[0] for line in programs.lines]
@@ -377,10 +377,10 @@ def test_a_pull_that_brings_nothing_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("half", [False, True], ids=["a page for logins", "half of it"])
 def test_what_a_repository_sends_in_place_of_a_chart_is_not_kept(half: bool, tmp_path: Path) -> None:
-    """Helm writes it and ends well: kept, it would fail each launch."""
+    """Helm writes it and succeeds: cached, it would fail each launch."""
 
-    def sends(asked: Asked) -> Answer:
-        archive = Path(asked.command.argv[-1], "app-1.0.0.tgz")
+    def sends(request: Call) -> Answer:
+        archive = Path(request.command.argv[-1], "app-1.0.0.tgz")
         archived(archive, "name: app")
         archive.write_bytes(archive.read_bytes()[:60] if half else b"<html>\nPlease log in</html>")
         return Answer()
@@ -402,9 +402,9 @@ def test_a_chart_that_was_never_fetched_cannot_be_installed(tmp_path: Path) -> N
 
 
 def test_a_repository_that_hangs_is_named(tmp_path: Path) -> None:
-    def hangs(asked: Asked) -> Answer:
+    def hangs(request: Call) -> Answer:
         out = '...Successfully got an update from the "one" chart repository\n'
-        raise DeadlinePassed(Completed(command=asked.command, code=-15, out=out, err="", seconds=6.0), 6.0)
+        raise DeadlinePassed(Completed(command=request.command, code=-15, out=out, err="", seconds=6.0), 6.0)
 
     facts, programs = of(tmp_path)
     programs.answers["helm repo update"] = hangs

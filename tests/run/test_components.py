@@ -40,10 +40,10 @@ class Answers(K3d):
     """A published port that answers with these statuses in turn."""
 
     def __init__(self, *statuses: int) -> None:
-        self.statuses, self.asked = list(statuses), list[tuple[Any, ...]]()
+        self.statuses, self.commands = list(statuses), list[tuple[Any, ...]]()
 
     def http_status(self, address: str, port: int, host: str, path: str) -> int:
-        self.asked.append((address, port, host, path))
+        self.commands.append((address, port, host, path))
         return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
 
 
@@ -120,8 +120,8 @@ def test_an_ingress_is_waited_for_until_it_answers(tmp_path: Path) -> None:
     reach = Answers(0, 503, 404, 200)
     facts, _api = of(tmp_path, DNS, shop, nginx, backend=reach)
     assert act(facts).notes == ()
-    assert len(reach.asked) == 4
-    assert reach.asked[0][2:] == ("any.example.org", "/")
+    assert len(reach.commands) == 4
+    assert reach.commands[0][2:] == ("any.example.org", "/")
 
 
 @pytest.mark.parametrize(("status", "notes"), [({}, 1), ({"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}}, 0)])

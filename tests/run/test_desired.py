@@ -1,4 +1,4 @@
-"""Objects that a launch puts in: what is asked for, namespaces by name, base resources from the templates."""
+"""Objects that a launch applies: what is configured, namespaces by name, base resources from the templates."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_odd_names_are_refused_by_name(name: str) -> None:
     assert "NAMESPACES" in error.value.fix
 
 
-def made(
+def desired_objects(
     managed: tuple[str, ...] = ("platform", "client-tools"),
     root: Path = ROOT,
     nodes: tuple[str, ...] | None = None,
@@ -100,19 +100,19 @@ def peers(policy: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_every_object_is_there_once_and_is_ours() -> None:
-    found = made(TWELVE)
+    found = desired_objects(TWELVE)
     assert len({key(each) for each in found}) == len(found) == 2 + 3 * 12
     for each in found:
         assert each["metadata"]["labels"][MANAGED_BY] == FIELD_MANAGER
         assert FINGERPRINT in each["metadata"]["annotations"]
     for kind in ("NetworkPolicy", "ResourceQuota", "LimitRange"):
         assert tuple(each["metadata"]["namespace"] for each in found if each["kind"] == kind) == TWELVE
-    assert found == made(TWELVE) == made((*TWELVE, "ns-3"))
+    assert found == desired_objects(TWELVE) == desired_objects((*TWELVE, "ns-3"))
 
 
 def test_what_is_switched_off_is_left_out() -> None:
     off = {"storage_class": False, "network_policies": False, "node_local_dns": False, "quota": {"enabled": False}}
-    assert made(manifests=off) == []
+    assert desired_objects(manifests=off) == []
     for name, kinds in {
         "storage_class": {"StorageClass"},
         "network_policies": {"NetworkPolicy"},
@@ -120,12 +120,12 @@ def test_what_is_switched_off_is_left_out() -> None:
         "quota": {"ResourceQuota", "LimitRange"},
     }.items():
         on = {"enabled": True} if name == "quota" else True
-        assert {each["kind"] for each in made(manifests={**off, name: on})} == kinds
-    assert {each["kind"] for each in made(managed=())} == {"StorageClass", "ConfigMap"}
+        assert {each["kind"] for each in desired_objects(manifests={**off, name: on})} == kinds
+    assert {each["kind"] for each in desired_objects(managed=())} == {"StorageClass", "ConfigMap"}
 
 
 def test_the_storage_class_stands_beside_k3s_own() -> None:
-    found = one(made(), "StorageClass")
+    found = one(desired_objects(), "StorageClass")
     assert found["metadata"]["name"] == "openframe-local"
     assert found["provisioner"] == "rancher.io/local-path"
     assert found["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"] == "false"
@@ -133,7 +133,7 @@ def test_the_storage_class_stands_beside_k3s_own() -> None:
 
 def test_the_quota_bounds_requests_and_pods_and_a_default_request_is_given() -> None:
     quota = {"requests_cpu": "4", "requests_memory": "8Gi", "pods": 7, "default_cpu": "5m", "default_memory": "16Mi"}
-    found = made(manifests={"quota": quota})
+    found = desired_objects(manifests={"quota": quota})
     hard = {"requests.cpu": "4", "requests.memory": "8Gi", "pods": "7"}
     assert one(found, "ResourceQuota")["spec"] == {"hard": hard}
     limits = [{"type": "Container", "defaultRequest": {"cpu": "5m", "memory": "16Mi"}}]
@@ -143,12 +143,12 @@ def test_the_quota_bounds_requests_and_pods_and_a_default_request_is_given() -> 
 @pytest.mark.parametrize("text", ["", "lots", "-1", "8\nevil: true"])
 def test_a_quota_that_is_no_quantity_is_told_by_its_setting(text: str) -> None:
     with pytest.raises(BadInput, match=r"manifests\.quota\.requests_cpu"):
-        made(manifests={"quota": {"requests_cpu": text}})
-    assert made(manifests={"quota": {"requests_cpu": text, "enabled": False}})
+        desired_objects(manifests={"quota": {"requests_cpu": text}})
+    assert desired_objects(manifests={"quota": {"requests_cpu": text, "enabled": False}})
 
 
 def test_the_policy_lets_in_managed_namespaces_system_and_nodes_and_leaves_egress_free() -> None:
-    policy = one(made(), "NetworkPolicy")
+    policy = one(desired_objects(), "NetworkPolicy")
     assert policy["spec"]["podSelector"] == {}
     assert policy["spec"]["policyTypes"] == ["Ingress"]
     assert "egress" not in policy["spec"]
@@ -163,7 +163,7 @@ def test_the_policy_lets_in_managed_namespaces_system_and_nodes_and_leaves_egres
 def test_the_namespace_of_the_ingress_is_let_in() -> None:
     release = {"name": "web", "namespace": "edge", "chart": "ingress-nginx/ingress-nginx"}
     assert ingress_namespace(Settings()) == "kube-system"
-    found = made(ingress={"controller": "ingress-nginx"}, helm={"releases": [release]})
+    found = desired_objects(ingress={"controller": "ingress-nginx"}, helm={"releases": [release]})
     names = [
         peer["namespaceSelector"]["matchLabels"].get("kubernetes.io/metadata.name")
         for peer in peers(one(found, "NetworkPolicy"))
@@ -175,9 +175,9 @@ def test_the_namespace_of_the_ingress_is_let_in() -> None:
 
 
 def test_nodes_that_are_known_are_taken_as_they_are() -> None:
-    found = peers(one(made(nodes=("10.0.0.1/32",)), "NetworkPolicy"))
+    found = peers(one(desired_objects(nodes=("10.0.0.1/32",)), "NetworkPolicy"))
     assert [peer["ipBlock"]["cidr"] for peer in found if "ipBlock" in peer] == ["10.0.0.1/32"]
-    assert len(peers(one(made(nodes=()), "NetworkPolicy"))) == 3
+    assert len(peers(one(desired_objects(nodes=()), "NetworkPolicy"))) == 3
 
 
 def test_outside_the_managed_namespaces_nothing_is_made_where_the_cluster_is_not_ours(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_outside_the_managed_namespaces_nothing_is_made_where_the_cluster_is_not
 
 
 def corefile(**settings: Any) -> str:
-    found: str = one(made(**settings), "ConfigMap")["data"]["Corefile"]
+    found: str = one(desired_objects(**settings), "ConfigMap")["data"]["Corefile"]
     return found
 
 
@@ -223,7 +223,7 @@ def test_the_corefile_follows_arguments_of_k3s(args: list[str], bound: str) -> N
 @pytest.mark.parametrize("text", ["nonsense", "10.0.0.0/31"])
 def test_a_service_range_without_room_is_told(text: str) -> None:
     with pytest.raises(BadInput, match="service-cidr"):
-        made(cluster={"args": {"k3s": [f"service-cidr={text}"]}})
+        desired_objects(cluster={"args": {"k3s": [f"service-cidr={text}"]}})
 
 
 def copied(tmp_path: Path, name: str, text: str) -> Path:
@@ -238,7 +238,7 @@ def test_templates_may_be_edited(tmp_path: Path) -> None:
         "data: {host: 'a.${DOMAIN}', keep: '${HOME} $x'}\n---\n"
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fixed, namespace: elsewhere}\n"
     )
-    found = made(root=copied(tmp_path, POLICIES, text), cluster={"domain": 'x"\nevil: "'})
+    found = desired_objects(root=copied(tmp_path, POLICIES, text), cluster={"domain": 'x"\nevil: "'})
     own = [each for each in found if each["kind"] == "ConfigMap" and each["metadata"]["name"] != "node-local-dns"]
     assert [(each["metadata"]["namespace"], each["metadata"]["name"]) for each in own] == [
         ("platform", "every"),
@@ -252,7 +252,7 @@ def test_templates_may_be_edited(tmp_path: Path) -> None:
 def test_a_broken_or_missing_template_is_told_by_its_name(tmp_path: Path, name: str) -> None:
     root = copied(tmp_path, name, "a: 1\n---\na: [\n")
     with pytest.raises(BadInput, match=name):
-        made(root=root)
+        desired_objects(root=root)
     (root / name).unlink()
     with pytest.raises(BadInput, match=name):
-        made(root=root)
+        desired_objects(root=root)

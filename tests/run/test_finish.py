@@ -156,18 +156,18 @@ def test_addresses_are_those_that_a_person_opens(
 
 
 def test_kubectl_is_told_by_the_private_kubeconfig_where_the_users_has_no_entry(tmp_path: Path) -> None:
-    made = found(tmp_path)
-    assert made.context == "k3d-openframe-dev"
-    assert made.kubectl.startswith("kubectl --kubeconfig /")
-    assert made.push == "localhost:5051"
+    created = found(tmp_path)
+    assert created.context == "k3d-openframe-dev"
+    assert created.kubectl.startswith("kubectl --kubeconfig /")
+    assert created.push == "localhost:5051"
 
 
 def test_what_was_left_out_is_told_and_what_to_do_then(tmp_path: Path) -> None:
     steps = (Step(name="secrets: leave out pat", task="secrets", skip="TOKEN is not set"), Step(name="b", task="helm"))
-    made = found(tmp_path, replace(UP, profile="ci", sets=("a=b c", "x.token=T")), steps)
-    assert made.left_out == ("secret pat: TOKEN is not set",)
+    created = found(tmp_path, replace(UP, profile="ci", sets=("a=b c", "x.token=T")), steps)
+    assert created.left_out == ("secret pat: TOKEN is not set",)
     again = "invoke secrets --profile ci --set 'a=b c' --set 'x.token=***'"
-    assert made.next == f"{again}, when the secrets that were left out have values"
+    assert created.next == f"{again}, when the secrets that were left out have values"
 
 
 def test_what_is_not_there_cannot_be_reached(tmp_path: Path) -> None:

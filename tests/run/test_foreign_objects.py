@@ -17,7 +17,7 @@ from tasks.run.foreign_objects import create_or_update, delete
 from tests import given
 from tests.given_direct import DirectApi, refusal
 from tests.given_live import Object, created, obj
-from tests.programs import Answer, Asked, FakePrograms
+from tests.programs import Answer, Call, FakePrograms
 
 MAP = obj("ConfigMap", "m", "one", data={"a": "1"})
 PLACE = "/api/v1/namespaces/one/configmaps/m"
@@ -25,8 +25,8 @@ BARE = obj("ConfigMap", "m", "one", data={"theirs": "2"})
 THEIRS = obj("ConfigMap", "m", "one", metadata={"uid": "x", "managedFields": [{"manager": "kubectl"}]})
 
 
-def put(folder: Path, api: Api, wanted: Object = MAP, **changes: Any) -> str:
-    return create_or_update(given.facts(folder, engine="existing", **changes), api, Resources(api), wanted)
+def put(folder: Path, api: Api, expected: Object = MAP, **changes: Any) -> str:
+    return create_or_update(given.facts(folder, engine="existing", **changes), api, Resources(api), expected)
 
 
 def test_what_is_not_there_is_created_with_the_proof(tmp_path: Path) -> None:
@@ -86,8 +86,8 @@ def kubectl(there: Object | None, *, second: Object | None = None) -> FakeProgra
     answers = [missing if each is None else Answer(out=json.dumps(each)) for each in (there, second or there)]
     exists = Answer(code=1, err='Error from server (AlreadyExists): configmaps "m" already exists\n')
 
-    def answer(asked: Asked) -> Answer:
-        line = asked.line
+    def answer(call: Call) -> Answer:
+        line = call.line
         if " get --raw /api/v1/namespaces" in line:
             return answers.pop(0)
         if " get --raw" in line:

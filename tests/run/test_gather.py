@@ -1,4 +1,4 @@
-"""From settings and an engine to the facts: what is asked, what is not, and what is refused."""
+"""From settings and an engine to the facts: what is queried, what is not, and what is refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.programs import Answer
 ALL = ("prepull", "registry", "cluster", "namespaces", "secrets", "manifests", "helm", "health")
 
 
-def asked(machine: Machine) -> str:
+def commands_of(machine: Machine) -> str:
     return "\n".join(machine.programs.lines)
 
 
@@ -86,15 +86,15 @@ def test_whose_cluster_it_is_matters_but_for_what_all_share(machine: Machine, sh
 
 
 @pytest.mark.parametrize(
-    ("parts", "looked"),
+    ("parts", "checked"),
     [((), False), (("prepull", "registry"), False), (("cluster",), True), (("helm",), True), (ALL, True)],
 )
 def test_the_cluster_is_asked_only_where_something_works_inside_it(
-    machine: Machine, parts: tuple[str, ...], looked: bool
+    machine: Machine, parts: tuple[str, ...], checked: bool
 ) -> None:
     machine.make()
-    assert (gather(machine.session(), parts).live is not None) is looked
-    assert bool(machine.api.asked) is looked
+    assert (gather(machine.session(), parts).live is not None) is checked
+    assert bool(machine.api.requests) is checked
 
 
 def test_images_and_registries_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,8 +129,8 @@ def test_where_k3d_is_missing_the_pinned_one_decides_on_images(machine: Machine)
 
 
 def test_no_engine_is_told_before_anything_that_follows_from_it(machine: Machine) -> None:
-    said = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
-    machine.fails["docker"] = Answer(code=1, err=said)
+    output = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
+    machine.fails["docker"] = Answer(code=1, err=output)
     with pytest.raises(NoEngine) as caught:
         gather(machine.session(), ALL)
     assert caught.value.status == 6
@@ -166,9 +166,9 @@ def test_helm_gets_places_of_ours(machine: Machine, tmp_path: Path) -> None:
     assert env["HELM_KUBECONTEXT"] == ""
 
 
-@pytest.mark.parametrize(("told", "major"), [("v4.1.4+g0b8", 4), ("v3.19.0", 3), ("", 4)])
-def test_helms_flags_follow_its_version(machine: Machine, told: str, major: int) -> None:
-    machine.fails["helm version"] = Answer(out=told)
+@pytest.mark.parametrize(("reported", "major"), [("v4.1.4+g0b8", 4), ("v3.19.0", 3), ("", 4)])
+def test_helms_flags_follow_its_version(machine: Machine, reported: str, major: int) -> None:
+    machine.fails["helm version"] = Answer(out=reported)
     assert gather(machine.session(), ()).helm_major == major
 
 
@@ -182,14 +182,14 @@ def test_the_private_kubeconfig_is_read_from_the_server_where_there_is_none(mach
     machine.make()
     session = machine.session()
     gather(session, ("health",))
-    (copied,) = machine.programs.told("docker cp")[-1:]
+    (copied,) = machine.programs.calls_of("docker cp")[-1:]
     assert copied.line.endswith("-server-0:/output/kubeconfig.yaml -")
     assert "docker cp k3d-" not in copied.line, "by its id: who has that name may be another cluster's by now"
     assert session.paths.kubeconfig.stat().st_mode & 0o777 == 0o600
     assert "127.0.0.1:6550" in session.paths.kubeconfig.read_text()
     machine.programs.calls.clear()
     gather(session, ("health",))
-    assert "output/kubeconfig" not in asked(machine), "it is still right"
+    assert "output/kubeconfig" not in commands_of(machine), "it is still right"
 
 
 @pytest.mark.parametrize("change", ["port", "refused"])
@@ -202,14 +202,14 @@ def test_a_kubeconfig_of_an_earlier_cluster_is_read_again(machine: Machine, chan
         file.write_text(file.read_text().replace(":6550", ":6551"))
     else:
         machine.api.answers["/readyz"] = (401, "Unauthorized")
-        machine.api.changes["/readyz", machine.api.asked.count("/readyz") + 2] = machine.api.answers.clear
+        machine.api.changes["/readyz", machine.api.requests.count("/readyz") + 2] = machine.api.answers.clear
     machine.programs.calls.clear()
     gather(session, ("health",))
-    assert "output/kubeconfig" in asked(machine)
+    assert "output/kubeconfig" in commands_of(machine)
 
 
 def silent(machine: Machine, monkeypatch: pytest.MonkeyPatch, logs: str) -> LaunchError:
-    """What is said of a cluster whose API does not answer."""
+    """The report on a cluster whose API does not answer."""
     machine.make()
     machine.api.answers["/readyz"] = (500, "")
     machine.fails["docker logs"] = Answer(err=logs)

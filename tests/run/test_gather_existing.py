@@ -1,4 +1,4 @@
-"""A cluster that somebody else made: asked for by its context's name, never the current one, and no engine."""
+"""A foreign cluster: selected by its context's name, never the current one, and without an engine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def there(machine: Machine) -> Machine:
 def test_its_context_becomes_a_private_kubeconfig(machine: Machine) -> None:
     session = machine.session(engine="existing", context="team")
     found = gather(session, ("namespaces", "health"))
-    (call,) = machine.programs.told("kubectl config")
+    (call,) = machine.programs.calls_of("kubectl config")
     assert call.line == VIEW
     assert call.quiet, "it holds the user's credentials"
     assert found.paths.kubeconfig.read_text() == FLAT
@@ -54,13 +54,13 @@ def test_its_context_becomes_a_private_kubeconfig(machine: Machine) -> None:
 
 
 def test_a_context_of_the_same_name_elsewhere_leads_no_run_away(machine: Machine) -> None:
-    """Another KUBECONFIG, or the same one edited meanwhile: what a run's programs were told to use stays as it is."""
+    """Another KUBECONFIG, or the same one edited meanwhile: the kubeconfig of a run's programs stays as it is."""
     session = machine.session(engine="existing", context="team")
     running = gather(session, ("namespaces",))
     os.utime(running.paths.kubeconfig, (0, time.time() - 3600))
     machine.fails["kubectl config view"] = Answer(out=FLAT + "# another cluster\n")
-    for looked in (gather(session, ()), gather_state(session)):
-        assert looked.paths.kubeconfig.read_text() != FLAT
+    for checked in (gather(session, ()), gather_state(session)):
+        assert checked.paths.kubeconfig.read_text() != FLAT
     assert running.paths.kubeconfig.read_text() == FLAT
     os.utime(running.paths.kubeconfig, (0, time.time() - 3 * 86400))
     gather(session, ())
@@ -138,7 +138,7 @@ def test_this_machine_decides_how_much_runs_at_once(
 # -- nothing is taken over ----------------------------------------------------------------------------
 
 
-def look(
+def gathered(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     parts: tuple[str, ...],
@@ -163,16 +163,16 @@ def test_an_object_that_this_project_did_not_create_is_refused_with_its_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: Object
 ) -> None:
     with pytest.raises(Foreign, match="platform/secret/s is in the cluster of context 'team' already") as caught:
-        look(tmp_path, monkeypatch, ("secrets",), theirs, secrets=SECRETS)
+        gathered(tmp_path, monkeypatch, ("secrets",), theirs, secrets=SECRETS)
     assert "field manager kubectl-create" in caught.value.why or "for openframe-dev.bob.1" in caught.value.why
-    look(tmp_path, monkeypatch, ("namespaces",), theirs, secrets=SECRETS)
+    gathered(tmp_path, monkeypatch, ("namespaces",), theirs, secrets=SECRETS)
 
 
 def test_one_of_this_environment_and_a_namespace_that_was_there_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own, space = created(finish(THEIRS), MINE), obj("Namespace", "platform")
-    look(tmp_path, monkeypatch, ("namespaces", "secrets"), own, space, secrets=SECRETS)
+    gathered(tmp_path, monkeypatch, ("namespaces", "secrets"), own, space, secrets=SECRETS)
 
 
 OWN = {
@@ -192,9 +192,9 @@ def test_manifests_of_the_users_own_take_nothing_over(
     theirs = obj(kind, OWN[kind]["metadata"]["name"], OWN[kind]["metadata"].get("namespace"))
     sections: dict[str, Any] = {"manifests": {**SMALL["manifests"], "files": [str(file)]}}
     with pytest.raises(Foreign, match=f"{kind.lower()}/{theirs['metadata']['name']} is in the cluster"):
-        look(tmp_path, monkeypatch, ("manifests",), theirs, **sections)
+        gathered(tmp_path, monkeypatch, ("manifests",), theirs, **sections)
     if kind == "Namespace":
-        look(tmp_path, monkeypatch, ("manifests",), OWN[kind], **sections)
+        gathered(tmp_path, monkeypatch, ("manifests",), OWN[kind], **sections)
 
 
 @pytest.mark.parametrize(
@@ -213,17 +213,19 @@ def test_a_release_that_is_not_of_this_environment_or_that_somebody_is_at_is_ref
 ) -> None:
     if refused:
         with pytest.raises(Foreign) as caught:
-            look(tmp_path, monkeypatch, ("helm",), stored(**labels), helm=RELEASES)
+            gathered(tmp_path, monkeypatch, ("helm",), stored(**labels), helm=RELEASES)
         assert refused in caught.value.why
     else:
-        look(tmp_path, monkeypatch, ("helm",), stored(**labels), helm=RELEASES)
-    look(tmp_path, monkeypatch, ("manifests",), stored(**labels), helm=RELEASES)
+        gathered(tmp_path, monkeypatch, ("helm",), stored(**labels), helm=RELEASES)
+    gathered(tmp_path, monkeypatch, ("manifests",), stored(**labels), helm=RELEASES)
 
 
 def test_a_pending_release_of_ours_is_cleared_on_an_option_another_never(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pending = {"status": "pending-install"}
-    look(tmp_path, monkeypatch, ("helm",), stored(**pending, **{CREATED_BY: MINE}), helm=RELEASES, clear_pending=True)
+    gathered(
+        tmp_path, monkeypatch, ("helm",), stored(**pending, **{CREATED_BY: MINE}), helm=RELEASES, clear_pending=True
+    )
     with pytest.raises(Foreign):
-        look(tmp_path, monkeypatch, ("helm",), stored(**pending), helm=RELEASES, clear_pending=True)
+        gathered(tmp_path, monkeypatch, ("helm",), stored(**pending), helm=RELEASES, clear_pending=True)

@@ -20,7 +20,7 @@ from tasks.run.task import Options, run_task, task
 from tests.given_engine import Machine
 
 
-def asked(session: Session) -> EngineQueries:
+def queried(session: Session) -> EngineQueries:
     """Asked, and answered."""
     session.queries = queries = EngineQueries(session)
     assert queries.creation is not None
@@ -42,7 +42,7 @@ def lines(machine: Machine) -> list[str]:
 
 def test_gather_uses_the_answers_and_queries_nothing_again(machine: Machine) -> None:
     session = machine.session()
-    asked(session)
+    queried(session)
     before = sorted(lines(machine))
     gather(session, ())
     assert left(session) is None, "the next one queries again"
@@ -74,15 +74,15 @@ def test_parts_inside_a_cluster_query_only_what_they_use(machine: Machine) -> No
 # -- how long an answer holds -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("changed", "anew"), [(-60.0, False), (0.001, True), (60.0, True)])
-def test_answers_of_before_another_run_ended_are_dropped(machine: Machine, changed: float, anew: bool) -> None:
+@pytest.mark.parametrize(("changed", "again"), [(-60.0, False), (0.001, True), (60.0, True)])
+def test_answers_of_before_another_run_ended_are_dropped(machine: Machine, changed: float, again: bool) -> None:
     session = machine.session()
     with held(session.lock, "down"):
         pass
-    moment = asked(session).started + changed
+    moment = queried(session).started + changed
     os.utime(session.lock, (moment, moment))
     with session.locked():
-        assert (left(session) is None) is anew
+        assert (left(session) is None) is again
     session.cancel_queries()
 
 
@@ -91,14 +91,14 @@ def test_answers_are_dropped_after_a_run_that_was_killed(machine: Machine) -> No
     session.lock.parent.mkdir(parents=True)
     session.lock.write_text("1 up 00:00:00\n")
     os.utime(session.lock, (1000.0, 1000.0))
-    asked(session)
+    queried(session)
     with session.locked():
         assert left(session) is None
 
 
 def test_the_first_run_of_all_keeps_them(machine: Machine) -> None:
     session = machine.session()
-    asked(session)
+    queried(session)
     with session.locked():
         assert left(session) is not None
     session.cancel_queries()
@@ -109,7 +109,7 @@ def test_the_first_run_of_all_keeps_them(machine: Machine) -> None:
 
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A docker that notes what it is asked, and hangs."""
+    """A docker that records its calls, and hangs."""
     folder = tmp_path / "bin"
     folder.mkdir()
     docker = folder / "docker"

@@ -27,9 +27,9 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def hook(name: str = "web-migrate", phase: str = "pre-install", *, done: bool = False) -> Any:
-    made = job(name, "web", done=done)
+    result = job(name, "web", done=done)
     metadata: dict[str, Any] = {"uid": f"of {name}", "annotations": {"helm.sh/hook": phase}, "creationTimestamp": NOW}
-    return {**made, "metadata": {**made["metadata"], **metadata}}
+    return {**result, "metadata": {**result["metadata"], **metadata}}
 
 
 RECORD = {
@@ -94,9 +94,9 @@ def test_while_it_waits_for_a_hook_another_step_has_its_place(tmp_path: Path) ->
 )
 def test_what_is_none_of_its_hooks_changes_nothing(tmp_path: Path, there: Any) -> None:
     beside = Beside(tmp_path, *([there] if there == hook() else []), later=(there,))
-    looked = threading.Event()
-    beside.api.changes[JOBS, 6] = looked.set
-    beside.helm(ends=looked)
+    checked = threading.Event()
+    beside.api.changes[JOBS, 6] = checked.set
+    beside.helm(ends=checked)
     assert not beside.yields.is_set()
 
 
@@ -114,8 +114,8 @@ def test_one_who_is_interrupted_is_not_told_of_hooks(tmp_path: Path) -> None:
         beside.helm()
 
 
-@pytest.mark.parametrize(("cause", "told"), [("hook-failed", True), ("release-timeout", True), ("conflict", False)])
-def test_the_reason_of_a_failure_is_looked_for_at_its_pods(tmp_path: Path, cause: str, told: bool) -> None:
+@pytest.mark.parametrize(("cause", "reported"), [("hook-failed", True), ("release-timeout", True), ("conflict", False)])
+def test_the_reason_of_a_failure_is_looked_for_at_its_pods(tmp_path: Path, cause: str, reported: bool) -> None:
     command = Command(argv=("helm", "upgrade"))
     error = CommandFailed(Completed(command=command, code=1, out="", err="Error: no", seconds=1.0), why="in progress")
     error.amend(cause=cause)
@@ -123,17 +123,17 @@ def test_the_reason_of_a_failure_is_looked_for_at_its_pods(tmp_path: Path, cause
     beside.api.changes[JOBS, 1] = lambda: None
     with pytest.raises(CommandFailed) as raised:
         beside.helm(ends=beside.yields, error=error)
-    assert ("x/migrate:9" in raised.value.why) == told
+    assert ("x/migrate:9" in raised.value.why) == reported
 
 
 def test_a_hook_of_an_earlier_helm_that_this_one_has_taken_over_is_the_reason_too(tmp_path: Path) -> None:
     """And a Helm that was stopped at its deadline has said nothing of it."""
     done = Completed(command=Command(argv=("helm", "upgrade")), code=-15, out="", err="", seconds=1.0)
     beside = Beside(tmp_path, hook(), pod_without_image())
-    looked = threading.Event()
-    beside.api.changes[JOBS, 3] = looked.set
+    checked = threading.Event()
+    beside.api.changes[JOBS, 3] = checked.set
     with pytest.raises(DeadlinePassed) as raised:
-        beside.helm(ends=looked, error=DeadlinePassed(done, 75))
+        beside.helm(ends=checked, error=DeadlinePassed(done, 75))
     assert "x/migrate:9" in raised.value.why
 
 

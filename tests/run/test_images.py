@@ -46,7 +46,7 @@ RELEASES = [
 ]
 
 
-def made(folder: Path, programs: FakePrograms, **changes: Any) -> Facts:
+def image_facts(folder: Path, programs: FakePrograms, **changes: Any) -> Facts:
     chosen = given.settings(helm={"repositories": {"shop": "https://charts.example"}, "releases": [RELEASE]})
     facts = given.facts(folder, programs, settings=chosen, **changes)
     chart = chart_of(facts, facts.releases[0])
@@ -69,14 +69,14 @@ def installed(facts: Facts) -> Step:
 
 
 def test_what_kubernetes_reads_is_read_and_what_nobody_can_read_is_passed_over(tmp_path: Path) -> None:
-    facts = made(tmp_path, FakePrograms(answers={"helm template": f"{CRD}---\na: b: c\n{POD}"}))
+    facts = image_facts(tmp_path, FakePrograms(answers={"helm template": f"{CRD}---\na: b: c\n{POD}"}))
     assert acted(steps(facts)[f"{FIND_IMAGES}web"]).why == "shop/web:1"
     assert images.known(facts, key_of(facts, facts.releases[0])) == ("shop/web:1",)
 
 
 def test_a_chart_that_needs_a_cluster_costs_a_note(tmp_path: Path) -> None:
     failed = Answer(code=1, err="Error: execution error at (web/templates/x.yaml:2:4): needs x/v1")
-    facts = made(tmp_path, FakePrograms(answers={"helm template": failed}, otherwise=Answer()))
+    facts = image_facts(tmp_path, FakePrograms(answers={"helm template": failed}, otherwise=Answer()))
     own = list(steps(facts).values())
     results = {each.name: each for each in Run(own, bounds(facts)).execute()}
     found = results[f"{FIND_IMAGES}web"]
@@ -86,14 +86,14 @@ def test_a_chart_that_needs_a_cluster_costs_a_note(tmp_path: Path) -> None:
 
 
 def test_what_rendering_did_not_tell_the_installation_tells_the_next_launch(tmp_path: Path) -> None:
-    facts = made(tmp_path, FakePrograms(otherwise=Answer()))
+    facts = image_facts(tmp_path, FakePrograms(otherwise=Answer()))
     installed(facts).action(eager())
     facts.outputs.images.clear()
     assert images.known(facts, key_of(facts, facts.releases[0])) == ("shop/web:1",)
 
 
 def test_a_memory_that_cannot_be_written_is_a_note_and_this_launch_still_knows(tmp_path: Path) -> None:
-    facts = made(tmp_path, FakePrograms(otherwise=Answer()))
+    facts = image_facts(tmp_path, FakePrograms(otherwise=Answer()))
     facts.paths.images.parent.mkdir(parents=True, exist_ok=True)
     facts.paths.images.touch()
     report = acted(installed(facts))
@@ -109,12 +109,12 @@ def test_the_systems_images_that_cannot_be_asked_for_are_a_note(
 
     monkeypatch.setattr(Facts, "watched", down)
     wait = Step(name=SYSTEM_READY, task="health", action=lambda _context: Report(why="all are ready"))
-    report = remembering(made(tmp_path, FakePrograms()), [wait])[0].action(eager())
+    report = remembering(image_facts(tmp_path, FakePrograms()), [wait])[0].action(eager())
     assert report == Report(why="all are ready", notes=("images of the system could not be recorded: the API is away",))
 
 
 def test_whatever_only_saves_time_is_optional(tmp_path: Path) -> None:
-    facts = made(tmp_path, FakePrograms())
+    facts = image_facts(tmp_path, FakePrograms())
     images.remember(facts, images.system_key(facts), [deployment("dns")])
     saving = ("registry: find ", "registry: fetch ", "registry: pull into ", components.DEFER, components.RELEASE)
     plan = launch(facts, PARTS, choosers(facts))
@@ -172,16 +172,16 @@ def test_the_systems_come_first_where_an_earlier_launch_tells_them(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("cpus", "wish", "done"),
+    ("cpus", "desired", "done"),
     [(8, None, True), (4, None, True), (3, None, False), (2, True, True), (8, False, False)],
 )
-def test_the_setting_decides_else_the_processors(tmp_path: Path, cpus: int, wish: bool | None, done: bool) -> None:
-    assert bool(ahead(launching(tmp_path, cpus=cpus, chosen={"pull_ahead": wish}))) is done
+def test_the_setting_decides_else_the_processors(tmp_path: Path, cpus: int, desired: bool | None, done: bool) -> None:
+    assert bool(ahead(launching(tmp_path, cpus=cpus, chosen={"pull_ahead": desired}))) is done
 
 
 def test_only_for_a_cluster_that_is_being_made_with_its_releases(tmp_path: Path) -> None:
-    stands = given.cluster_state(Presence.RUNNING, given.node("server-0"))
-    assert ahead(launching(tmp_path, cluster=stands)) == {}
+    exists = given.cluster_state(Presence.RUNNING, given.node("server-0"))
+    assert ahead(launching(tmp_path, cluster=exists)) == {}
     assert ahead(launching(tmp_path), ("prepull", "registry", "cluster")) == {}
 
 

@@ -1,4 +1,4 @@
-"""How a command of the user's own runs: where, with what, and how its end is told."""
+"""How a command of the user's runs: where, with what, and how its end is reported."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def alone(folder: Path, **step: Any) -> Facts:
     return replace(given.facts(folder, programs, settings=chosen, environ=env), root=folder)
 
 
-def run(folder: Path, said: list[str] | None = None, **step: Any) -> Report | None:
-    made = alone(folder, **step)
-    asked = context("steps: own")
-    asked.say = (said if said is not None else []).append
-    return run_own(made, made.settings.steps[0], asked)
+def run(folder: Path, output: list[str] | None = None, **step: Any) -> Report | None:
+    result = alone(folder, **step)
+    step_context = context("steps: own")
+    step_context.say = (output if output is not None else []).append
+    return run_own(result, result.settings.steps[0], step_context)
 
 
 def log(folder: Path) -> str:
@@ -43,19 +43,19 @@ def test_it_is_led_to_its_cluster_and_runs_in_its_folder(tmp_path: Path) -> None
     (tmp_path / "sub").mkdir()
     (tmp_path / "bin").mkdir()
     names = '"$KUBECONFIG" "$CONTEXT" "$IP" "$DOMAIN" "$LEVEL" "$S"'
-    said: list[str] = []
+    output: list[str] = []
     report = run(
         tmp_path,
-        said,
+        output,
         command=f'for each in {names}; do echo "$each"; done; pwd; case $PATH in {tmp_path}/bin:*) echo first;; esac',
         dir="sub",
         env={"LEVEL": 3},
         secrets={"S": {"env": "TOKEN"}},
     )
-    made = alone(tmp_path, command=["x"])
-    lines = [str(made.paths.kubeconfig), "k3d-openframe-dev", "127.0.0.1", "localhost", "3", "***"]
+    result = alone(tmp_path, command=["x"])
+    lines = [str(result.paths.kubeconfig), "k3d-openframe-dev", "127.0.0.1", "localhost", "3", "***"]
     assert report == Report(exit_code=0)
-    assert said == [*lines, str(tmp_path / "sub"), "first"]
+    assert output == [*lines, str(tmp_path / "sub"), "first"]
     assert CANARY not in log(tmp_path)
     assert "LEVEL=3" in log(tmp_path)
 
@@ -65,13 +65,13 @@ def test_a_list_is_taken_as_it_is_and_a_program_is_seen_from_the_folder(tmp_path
     script = tmp_path / "sub" / "tool.sh"
     script.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
     script.chmod(0o755)
-    said: list[str] = []
-    run(tmp_path, said, command=["./tool.sh", "a b", "$HOME", "*"], dir="sub")
-    assert said == ["a b|$HOME|*|"]
+    output: list[str] = []
+    run(tmp_path, output, command=["./tool.sh", "a b", "$HOME", "*"], dir="sub")
+    assert output == ["a b|$HOME|*|"]
 
 
 @pytest.mark.parametrize(
-    ("step", "kind", "told"),
+    ("step", "kind", "reported"),
     [
         ({"command": "echo one; echo why >&2; exit 3"}, CommandFailed, "ended with code 3: why"),
         ({"command": "sleep 30", "timeout": 0.2}, DeadlinePassed, "did not end within 0.2 s"),
@@ -85,11 +85,11 @@ def test_a_list_is_taken_as_it_is_and_a_program_is_seen_from_the_folder(tmp_path
         ({"command": ["false"], "when": "down"}, CommandFailed, "invoke down --set steps.own.enabled=false"),
     ],
 )
-def test_how_its_failure_is_told(tmp_path: Path, step: dict[str, Any], kind: type[LaunchError], told: str) -> None:
+def test_how_its_failure_is_told(tmp_path: Path, step: dict[str, Any], kind: type[LaunchError], reported: str) -> None:
     with pytest.raises(kind) as caught:
         run(tmp_path, **step)
     whole = f"{caught.value} {caught.value.tail() if isinstance(caught.value, CommandFailed) else ''}"
-    assert told in whole
+    assert reported in whole
     assert CANARY not in whole + log(tmp_path)
     assert caught.value.fix
     assert not caught.value.transient

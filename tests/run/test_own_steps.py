@@ -112,10 +112,10 @@ def test_the_users_manifests_may_come_before_a_release(tmp_path: Path) -> None:
 def remembered(made: Facts, number: int = 0) -> Object:
     own = made.settings.steps[number]
     reached(made, FakeApi(*made.live.objects.values() if made.live else ()))
-    return kept(made, own)
+    return recorded_state(made, own)
 
 
-def kept(made: Facts, own: Any) -> Object:
+def recorded_state(made: Facts, own: Any) -> Object:
     needs = references(made.settings).needs[own.name]
     return marker(made, own, fingerprint(made, own, needs), needs)
 
@@ -210,7 +210,7 @@ def test_it_runs_again_when_what_it_needs_changes(tmp_path: Path) -> None:
     made = running(tmp_path, step)
     reached(made, FakeApi(first))
     own = made.settings.steps[0]
-    mark = kept(made, own)
+    mark = recorded_state(made, own)
     from tasks.kube.releases import releases
 
     def then(*objects: Object) -> Facts:
@@ -233,8 +233,8 @@ def test_one_that_needs_a_step_that_runs_again_runs_too(tmp_path: Path) -> None:
     made = running(tmp_path, *both)
     seed = remembered(made)
     reached(made, FakeApi(seed))
-    smoke = kept(made, made.settings.steps[1])
-    last = kept(made, made.settings.steps[3])
+    smoke = recorded_state(made, made.settings.steps[1])
+    last = recorded_state(made, made.settings.steps[3])
 
     def found(*objects: Object) -> dict[str, bool]:
         return {each.name: each.skip is None for each in own_steps.steps(running(tmp_path, *both, objects=objects), ())}
@@ -248,8 +248,8 @@ def test_one_that_needs_a_step_that_runs_again_runs_too(tmp_path: Path) -> None:
 
 
 def test_what_has_ended_well_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[Object] = []
-    monkeypatch.setattr(apply, "applying", lambda _facts, objects: lambda _context: kept.extend(objects))
+    remaining: list[Object] = []
+    monkeypatch.setattr(apply, "applying", lambda _facts, objects: lambda _context: remaining.extend(objects))
     monkeypatch.setattr(own_steps, "run_own", lambda _facts, own, _context: Report(skipped=own.name == "s1"))
     made = running(tmp_path, {"inputs": []}, {"inputs": [], "unless": ["x"]}, {}, {"inputs": [], "needs": []})
     reached(made, FakeApi())
@@ -257,9 +257,9 @@ def test_what_has_ended_well_is_remembered(tmp_path: Path, monkeypatch: pytest.M
     assert [step.name for step in found][-2:] == ["steps: s3", "steps: s3 is remembered"]
     for step in found[:-1]:
         given.act(step)
-    assert [each["data"]["step"] for each in kept] == ["s0", "s1"]
+    assert [each["data"]["step"] for each in remaining] == ["s0", "s1"]
     given.act(found[-1])
-    assert [each["data"]["step"] for each in kept] == ["s0", "s1", "s3"]
+    assert [each["data"]["step"] for each in remaining] == ["s0", "s1", "s3"]
 
 
 def test_steps_of_down_come_before_the_nodes_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,8 +28,10 @@ def test_a_secret_is_known_again_in_what_is_no_secret(tmp_path: Path) -> None:
     facts = given.facts(tmp_path, live=holding(before))
     api = reached(facts, DirectApi(*before))
     changes = [each.change() for each in Comparison(facts).objects(after)]
-    told = {field.path: (field.before, field.after) for each in changes if each is not None for field in each.fields}
-    assert told == {"data.value": (None, None), "data.url": (None, None), "data.size": ("1", "2")}
+    reported = {
+        field.path: (field.before, field.after) for each in changes if each is not None for field in each.fields
+    }
+    assert reported == {"data.value": (None, None), "data.url": (None, None), "data.size": ("1", "2")}
     assert api.objects[key(after[1])] == before[1], "nothing is changed"
 
 
@@ -49,21 +51,21 @@ def test_what_the_api_would_refuse_is_told_with_its_words(tmp_path: Path) -> Non
 
 def test_objects_of_a_release_that_would_come_change_and_go(tmp_path: Path) -> None:
     settings = configured({"values": {"password": "hidden-in-values"}})
-    same, old, gone = (obj("ConfigMap", name, "web", data={"n": "1"}) for name in ("same", "old", "gone"))
-    kept = obj("ConfigMap", "kept", "web")
-    kept["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
+    same, old, missing = (obj("ConfigMap", name, "web", data={"n": "1"}) for name in ("same", "old", "gone"))
+    remaining = obj("ConfigMap", "kept", "web")
+    remaining["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
     marks = {"meta.helm.sh/release-name": "web", "meta.helm.sh/release-namespace": "web"}
-    for each in (same, old, gone, kept):
+    for each in (same, old, missing, remaining):
         each["metadata"] |= {
             "labels": {"app.kubernetes.io/managed-by": "Helm"},
             "annotations": {**each["metadata"].get("annotations", {}), **marks},
         }
-    wanted = [same, {**old, "data": {"n": "2"}}, obj("ConfigMap", "new", data={"x": "hidden-in-values"})]
-    rendered = json.dumps({"manifest": manifest(*wanted)})
+    expected = [same, {**old, "data": {"n": "2"}}, obj("ConfigMap", "new", data={"x": "hidden-in-values"})]
+    rendered = json.dumps({"manifest": manifest(*expected)})
     programs = FakePrograms(answers={"helm upgrade": rendered})
-    installed = release("before", objects=(same, old, gone, kept), server_side=True)
+    installed = release("before", objects=(same, old, missing, remaining), server_side=True)
     facts = of(tmp_path, settings, programs, live=live(installed))
-    reached(facts, DirectApi(same, old, gone, kept))
+    reached(facts, DirectApi(same, old, missing, remaining))
     (only,) = facts.releases
     previews = Comparison(facts).release(only, installed, chart_of(facts, only), eager())
     changes = {change.what: change.action for each in previews if (change := each.change()) is not None}

@@ -30,7 +30,7 @@ from tasks.settings.schema import Cache
 from tests.facts import inspected
 from tests.given import act, facts, settings
 from tests.given_engine import GHCR, HUB, ONLY_GHCR, ONLY_PUSH, OTHER, PUSHED, engine, only, ports, there
-from tests.programs import Asked, FakePrograms, seen
+from tests.programs import Call, FakePrograms, visible
 
 LOGIN = {"upstream": "ghcr.io", "username_env": "CACHE_USER", "password_env": "CACHE_PASSWORD"}
 CANARY = "c4nary-of-a-proxy"
@@ -96,11 +96,11 @@ def test_a_caches_name_and_address(cache: dict[str, Any], name: str, url: str) -
     ],
 )
 def test_a_cache_that_asks_elsewhere_is_another_container(cache: dict[str, Any]) -> None:
-    made = cache_container(Cache(**cache))
+    result = cache_container(Cache(**cache))
     usual = cache_container(Cache(upstream=cache["upstream"]))
-    assert made.startswith(f"{usual}-")
-    assert len(made) == len(usual) + 7
-    assert cache_container(Cache(**{**cache, "url": "http://another.example.com"})) != made
+    assert result.startswith(f"{usual}-")
+    assert len(result) == len(usual) + 7
+    assert cache_container(Cache(**{**cache, "url": "http://another.example.com"})) != result
 
 
 @pytest.mark.parametrize(
@@ -178,14 +178,14 @@ class Copies:
     def __init__(self) -> None:
         self.files: dict[str, str] = {}
 
-    def env(self, asked: Asked) -> str:
-        path = asked.command.argv[asked.command.argv.index("--env-file") + 1]
+    def env(self, call: Call) -> str:
+        path = call.command.argv[call.command.argv.index("--env-file") + 1]
         self.files["env"] = Path(path).read_text()
         assert Path(path).stat().st_mode & 0o777 == 0o600
         return "id-of-it\n"
 
-    def copied(self, asked: Asked) -> str:
-        self.files[asked.command.argv[3]] = Path(asked.command.argv[2]).read_text()
+    def copied(self, call: Call) -> str:
+        self.files[call.command.argv[3]] = Path(call.command.argv[2]).read_text()
         return ""
 
 
@@ -195,9 +195,9 @@ def test_proxies_go_in_by_a_file_of_variables(tmp_path: Path) -> None:
     found = given(tmp_path, fake, proxy=PROXY)
     act(only(found, ports(5051)))
     assert copies.files["env"] == "".join(f"{name}={value}\n" for name, value in VARIABLES.items())
-    assert CANARY not in seen(fake.calls)
+    assert CANARY not in visible(fake.calls)
     assert not list(tmp_path.rglob("*.env"))
-    assert f"openframe.network={found.shape.network.mark}" in fake.told("docker run")[0].line
+    assert f"openframe.network={found.shape.network.mark}" in fake.calls_of("docker run")[0].line
 
 
 def test_authorities_are_copied_in_before_it_starts(tmp_path: Path) -> None:
@@ -206,8 +206,8 @@ def test_authorities_are_copied_in_before_it_starts(tmp_path: Path) -> None:
     found = given(tmp_path, fake, ca=[authority(tmp_path)])
     act(only(found, ports(5051)))
     assert copies.files == {f"{GHCR}:{AUTHORITIES}": found.shape.network.authorities}
-    assert [each.argv[1] for each in fake.asked][-3:] == ["create", "cp", "start"]
-    assert "REGISTRY_PROXY_REMOTEURL=https://ghcr.io" in fake.told("docker create")[0].line
+    assert [each.argv[1] for each in fake.commands][-3:] == ["create", "cp", "start"]
+    assert "REGISTRY_PROXY_REMOTEURL=https://ghcr.io" in fake.calls_of("docker create")[0].line
 
 
 def test_with_a_login_too(tmp_path: Path) -> None:
@@ -225,12 +225,12 @@ def test_the_push_registry_asks_nobody_and_gets_none(tmp_path: Path) -> None:
     fake = engine()
     chosen = settings(registries={"caches": []}, network={"proxy": PROXY, "ca": [authority(tmp_path)]})
     act(only(facts(tmp_path, fake, settings=chosen)))
-    assert "--env" not in fake.told("docker run")[0].line
-    assert "openframe.network" not in fake.told("docker run")[0].line
+    assert "--env" not in fake.calls_of("docker run")[0].line
+    assert "openframe.network" not in fake.calls_of("docker run")[0].line
 
 
 def made_with(folder: Path, variables: Mapping[str, str], *, mark: str | None = None, **more: Any) -> dict[str, Any]:
-    """A cache as Docker shows it, made with the proxies above unless `mark` says something else."""
+    """A cache as Docker shows it, created with the proxies above unless `mark` differs."""
     chosen = network(settings(network={"proxy": PROXY}), {}, folder)
     cache = settings(registries={"caches": [{"upstream": "ghcr.io"}]}).registries.caches[0]
     marked = {"openframe.network": chosen.mark if mark is None else mark}
@@ -282,14 +282,14 @@ def test_one_with_others_is_recreated_at_its_port_and_in_its_networks(
     assert did[3:] == [f"docker network connect {name} {GHCR}" for name in ("k3d-one", "k3d-two")]
 
 
-@pytest.mark.parametrize(("networks", "kept"), [(("bridge", "k3d-alices"), True), (("bridge",), False)])
+@pytest.mark.parametrize(("networks", "remaining"), [(("bridge", "k3d-alices"), True), (("bridge",), False)])
 def test_one_that_another_user_has_made_is_not_recreated_while_clusters_use_it(
-    tmp_path: Path, networks: tuple[str, ...], kept: bool
+    tmp_path: Path, networks: tuple[str, ...], remaining: bool
 ) -> None:
-    """With our proxies, and our login to them, it would be ours that those clusters pull by."""
+    """Recreated with this user's proxies and login, those clusters would pull through them."""
     there = made_with(tmp_path, {}, mark="", networks=networks)
     there["Config"]["Labels"][OWNER] = OTHER
-    assert (step_for(tmp_path, engine(), there).skip is not None) is kept
+    assert (step_for(tmp_path, engine(), there).skip is not None) is remaining
 
 
 def test_proxies_that_are_configured_no_more_are_taken_out(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_proxies_that_are_configured_no_more_are_taken_out(tmp_path: Path) -> No
     fake = engine(**{"docker container inspect": json.dumps([there])})
     (step,) = steps(facts(tmp_path, fake, settings=ONLY_GHCR, registries=read([there])), ports(5999))
     act(step)
-    assert "--env-file" not in fake.told("docker run")[0].line
+    assert "--env-file" not in fake.calls_of("docker run")[0].line
 
 
 def test_variables_that_docker_itself_gives_to_containers_are_no_change(tmp_path: Path) -> None:

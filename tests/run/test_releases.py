@@ -23,7 +23,7 @@ from tasks.settings.schema import Release, Settings
 from tests import given
 from tests.given_direct import DirectApi
 from tests.given_live import FakeApi, deployment, eager, manifest, named, obj, packed, reached, release, stored
-from tests.programs import Answer, Asked, FakePrograms
+from tests.programs import Answer, Call, FakePrograms
 from tests.test_helm import INSTALL, configured, live, of
 
 VALUES = {"IP": "10.0.0.1", "DOMAIN": "example.test"}
@@ -167,8 +167,8 @@ def test_a_fingerprint_changes_with_all_that_is_installed() -> None:
 
 
 def web(replicas: int, *entries: Mapping[str, Any]) -> dict[str, Any]:
-    made = deployment("web", "web", metadata={"managedFields": list(entries)} if entries else {})
-    return {**made, "spec": {"replicas": replicas}}
+    created = deployment("web", "web", metadata={"managedFields": list(entries)} if entries else {})
+    return {**created, "spec": {"replicas": replicas}}
 
 
 class Helm:
@@ -177,18 +177,18 @@ class Helm:
     def __init__(self, rendered: str, err: str = "") -> None:
         self.rendered, self.err, self.line = rendered, err, ""
 
-    def __call__(self, asked: Asked) -> Answer:
-        self.line, flags, text = asked.line, list(asked.command.argv), self.rendered
+    def __call__(self, call: Call) -> Answer:
+        self.line, flags, text = call.line, list(call.command.argv), self.rendered
         if "--post-renderer" in flags:
             name = flags[flags.index("--post-renderer") + 1]
             if name.startswith("/"):
                 argv = [name, *(each.partition("=")[2] for each in flags if each.startswith("--post-renderer-args="))]
             else:
                 argv = [
-                    asked.env["OPENFRAME_PYTHON"],
-                    f"{asked.env['HELM_PLUGINS'].split(os.pathsep)[0]}/{name}/client.py",
+                    call.env["OPENFRAME_PYTHON"],
+                    f"{call.env['HELM_PLUGINS'].split(os.pathsep)[0]}/{name}/client.py",
                 ]
-            done = subprocess.run(argv, input=text.encode(), env=dict(asked.env), capture_output=True, check=False)
+            done = subprocess.run(argv, input=text.encode(), env=dict(call.env), capture_output=True, check=False)
             if done.returncode:
                 return Answer(code=1, err="Error: UPGRADE FAILED: post-renderer")
             text = done.stdout.decode()
@@ -212,7 +212,7 @@ def upgraded(
 def test_by_default_the_charts_value_wins_and_who_held_what_is_told(
     tmp_path: Path, major: int, server_side: bool, forced: bool
 ) -> None:
-    """Helm 4 refuses --force-conflicts for what Helm 3 made, and Helm 3 does not know it: both win without."""
+    """Helm 4 refuses --force-conflicts for releases of Helm 3, and Helm 3 does not have it: both override without."""
     api = FakeApi(web(5, SCALED))
     api.at("/apis/apps/v1/namespaces/web/deployments/web", 2, web(1))
     program = Helm(manifest(web(1)))
@@ -379,7 +379,7 @@ def test_a_first_installation_that_has_failed_is_made_again_where_hooks_belong_t
     context: Context = eager()
     context.attempt = 2
     named(helm.steps(facts))[INSTALL].action(context)
-    assert bool(programs.told("helm uninstall web")) is cleared
+    assert bool(programs.calls_of("helm uninstall web")) is cleared
 
 
 def test_only_objects_that_change_are_written_anew() -> None:

@@ -32,10 +32,10 @@ def widget(name: str = "w", version: str = "example.com/v1", kind: str = "Widget
     return finish({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "a"}})
 
 
-def webhook(said: str) -> tuple[int, str]:
+def webhook(output: str) -> tuple[int, str]:
     """How the API says that it could not query one (Kubernetes 1.33)."""
     text = 'failed calling webhook "w.example.com": failed to call webhook: Post "https://w.a.svc:443/?timeout=10s"'
-    return refusal(500, f"Internal error occurred: {text}: {said}", "InternalError")
+    return refusal(500, f"Internal error occurred: {text}: {output}", "InternalError")
 
 
 NOT_UP = [
@@ -71,9 +71,9 @@ class Launch:
         **answers: Any,
     ) -> None:
         self.programs = FakePrograms(otherwise=Answer(), **answers)
-        made = given.settings(timeouts={"command": grace}, helm={"releases": [*releases]})
+        result = given.settings(timeouts={"command": grace}, helm={"releases": [*releases]})
         self.facts = given.facts(
-            folder, self.programs, settings=made, engine=engine, environment="e" if engine == "existing" else ""
+            folder, self.programs, settings=result, engine=engine, environment="e" if engine == "existing" else ""
         )
         self.api = reached(self.facts, api or DirectApi())
 
@@ -104,7 +104,7 @@ def pauses(seconds: float, then: Callable[[], object] = lambda: None) -> Callabl
 
 
 def brings(api: FakeApi, group: str = GROUP, kinds: Object = WIDGETS) -> Callable[[Context], Report | None]:
-    """A release, or another step, whose definitions are served when it is done."""
+    """A release, or another step, whose CRDs are served when it is done."""
     return pauses(0.15, lambda: api.answers.update({group: kinds}))
 
 
@@ -231,19 +231,19 @@ def test_what_does_not_pass_is_told_in_the_end(tmp_path: Path, answer: tuple[int
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "reported"),
     [
         (refusal(403, 'admission webhook "w" denied the request: no', "Forbidden"), "denied"),
         (refusal(422, 'ConfigMap "map" is invalid: data: Invalid value: "x"', "Invalid"), "Invalid value"),
     ],
     ids=["denied", "of a kind that Kubernetes defines itself"],
 )
-def test_what_is_wrong_with_an_object_is_told_at_once(tmp_path: Path, answer: tuple[int, str], told: str) -> None:
+def test_what_is_wrong_with_an_object_is_told_at_once(tmp_path: Path, answer: tuple[int, str], reported: str) -> None:
     api = DirectApi()
     api.refused[AT_MAP] = [answer]
     done = Launch(tmp_path, api).apply(MAP, coming=pauses(30))["own"]
     assert done.seconds < 3
-    assert told in str(done.error)
+    assert reported in str(done.error)
 
 
 # -- an object that the definition in the cluster does not allow, and the one of the next revision does ----
@@ -359,7 +359,7 @@ def test_in_a_cluster_that_exists_already_it_is_the_same(tmp_path: Path) -> None
 
     done = launch.apply(widget(), MAP, coming=coming)["own"]
     assert done.state is State.RAN, done.error
-    assert launch.programs.asked == []
+    assert launch.programs.commands == []
 
 
 # -- through kubectl ---------------------------------------------------------------------------------
@@ -371,16 +371,16 @@ NO_KIND = (
 
 
 @pytest.mark.parametrize(
-    ("said", "served"),
+    ("output", "served"),
     [(NO_KIND, {}), ('The Widget "w" is invalid: spec.op: Unsupported value: "~"\n', {GROUP: WIDGETS})],
     ids=["is not there", "is not as it will be"],
 )
-def test_kubectl_is_asked_again_where_a_definition(tmp_path: Path, said: str, served: dict[str, Object]) -> None:
+def test_kubectl_is_asked_again_where_a_definition(tmp_path: Path, output: str, served: dict[str, Object]) -> None:
     api = FakeApi(MAP, answers=served)
-    launch = Launch(tmp_path, api, answers={"kubectl": [Answer(err=said, code=1)] * 2 + [Answer()]})
+    launch = Launch(tmp_path, api, answers={"kubectl": [Answer(err=output, code=1)] * 2 + [Answer()]})
     done = launch.apply(widget(), MAP, coming=pauses(0.2))["own"]
     assert (done.state, done.exit_code) == (State.RAN, 0)
-    sent = [each.stdin or "" for each in launch.programs.asked]
+    sent = [each.stdin or "" for each in launch.programs.commands]
     assert ['"name": "map"' in text for text in sent] == [True, False, False]
     assert all('"name": "w"' in text for text in sent)
 
@@ -397,4 +397,4 @@ def test_a_write_of_kubectl_that_timed_out_is_looked_for(tmp_path: Path, there: 
     late = Answer(err="Error from server (Timeout): request did not complete within requested timeout\n", code=1)
     launch = Launch(tmp_path, FakeApi(*there), answers={"kubectl": late})
     assert launch.apply(MAP)["own"].state is state
-    assert len(launch.programs.asked) == 1
+    assert len(launch.programs.commands) == 1

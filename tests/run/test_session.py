@@ -248,10 +248,10 @@ def test_what_is_secret_is_in_no_record(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_programs_are_given_proxies_in_the_form_that_all_read_alike(tmp_path: Path) -> None:
-    made = called(tmp_path)
-    made.environ = {"PATH": "/bin", "no_proxy": "a 10.0.0.0/8; .b", "https_proxy": "p:1", "HTTPS_PROXY": "p:2"}
+    created = called(tmp_path)
+    created.environ = {"PATH": "/bin", "no_proxy": "a 10.0.0.0/8; .b", "https_proxy": "p:1", "HTTPS_PROXY": "p:2"}
     shown = {"no_proxy": "a,10.0.0.0/8,b", "https_proxy": "p:1", "HTTPS_PROXY": "p:1"}
-    assert shown.items() <= made.programs().env.items()
+    assert shown.items() <= created.programs().env.items()
 
 
 @pytest.mark.parametrize("given_by_user", [False, True])
@@ -260,8 +260,8 @@ def test_only_the_default_log_folder_follows_its_user(
 ) -> None:
     monkeypatch.setattr("tasks.core.paths.default_folder", lambda path: path.with_name(f"{path.name}-second"))
     environ = {"HOME": str(tmp_path), **({"DEPLOY_LOG_DIR": "/tmp/openframe-deployment-logs"} if given_by_user else {})}
-    made = begin(Options(task="config"), given.ROOT, environ)
-    assert made.settings.log_dir == f"/tmp/openframe-deployment-logs{'' if given_by_user else '-second'}"
+    created = begin(Options(task="config"), given.ROOT, environ)
+    assert created.settings.log_dir == f"/tmp/openframe-deployment-logs{'' if given_by_user else '-second'}"
 
 
 @pytest.mark.parametrize("task", ["status", "up"])
@@ -270,15 +270,15 @@ def test_a_state_folder_of_another_user_is_told_before_anything_is_asked(
 ) -> None:
     from tasks.run.engine_queries import EngineQueries
 
-    made = given.session(tmp_path, task=task)
-    made.paths.state.mkdir(parents=True)
-    monkeypatch.setattr(os, "access", lambda each, _mode, **_more: Path(each) != made.paths.state)
+    created = given.session(tmp_path, task=task)
+    created.paths.state.mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda each, _mode, **_more: Path(each) != created.paths.state)
     with pytest.raises(BadInput, match="openframe-dev cannot be used"):
-        EngineQueries(made)
-    with pytest.raises(BadInput, match="openframe-dev cannot be used"), made.locked():
+        EngineQueries(created)
+    with pytest.raises(BadInput, match="openframe-dev cannot be used"), created.locked():
         pytest.fail("it went on")
-    assert isinstance(made.fake, FakePrograms)
-    assert made.fake.calls == []
+    assert isinstance(created.fake, FakePrograms)
+    assert created.fake.calls == []
 
 
 @pytest.mark.parametrize(

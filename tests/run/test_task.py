@@ -338,13 +338,13 @@ def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Around:
     return Around(tmp_path, monkeypatch)
 
 
-def stands(around: Around, tmp_path: Path, presence: Presence, **more: Any) -> None:
+def cluster_is(around: Around, tmp_path: Path, presence: Presence, **more: Any) -> None:
     around.given = facts(tmp_path, around.given.programs, presence=presence, **more)
 
 
 @pytest.mark.parametrize("name", ALONE)
 def test_only_what_it_needs_is_looked_at_and_run(around: Around, tmp_path: Path, name: str) -> None:
-    stands(around, tmp_path, Presence.RUNNING)
+    cluster_is(around, tmp_path, Presence.RUNNING)
     assert alone(around, name) == 0
     assert around.happened == ["programs", "gather", "run"]  # programs first: gather queries them
     assert around.looked_at == [(name,)]
@@ -366,7 +366,7 @@ def test_only_what_it_needs_is_looked_at_and_run(around: Around, tmp_path: Path,
 def test_without_a_cluster_that_runs_nothing_is_done(
     around: Around, tmp_path: Path, name: str, presence: Presence, error: type[Exception], status: int, fix: str
 ) -> None:
-    stands(around, tmp_path, presence)
+    cluster_is(around, tmp_path, presence)
     with pytest.raises(error) as caught:
         alone(around, name)
     assert (caught.value.status, around.runs) == (status, [])  # type: ignore[attr-defined]
@@ -376,25 +376,25 @@ def test_without_a_cluster_that_runs_nothing_is_done(
 @pytest.mark.parametrize("name", ["prepull", "registry", "build"])
 @pytest.mark.parametrize("presence", [Presence.ABSENT, Presence.INCOMPLETE, Presence.STOPPED])
 def test_images_and_registries_need_no_cluster(around: Around, tmp_path: Path, name: str, presence: Presence) -> None:
-    stands(around, tmp_path, presence)
+    cluster_is(around, tmp_path, presence)
     assert alone(around, name) == 0
     assert len(around.runs) == 1
 
 
 def test_somebody_elses_cluster_is_there(around: Around, tmp_path: Path) -> None:
-    stands(around, tmp_path, Presence.RUNNING, engine="existing")
+    cluster_is(around, tmp_path, Presence.RUNNING, engine="existing")
     assert alone(around, "namespaces") == 0
 
 
 @pytest.mark.parametrize("name", ALONE)
 def test_what_changes_the_cluster_holds_it_meanwhile(around: Around, tmp_path: Path, name: str) -> None:
-    stands(around, tmp_path, Presence.RUNNING)
+    cluster_is(around, tmp_path, Presence.RUNNING)
     alone(around, name)
     assert around.held == [name not in ("health", "prepull", "build")]
 
 
 def test_health_only_looks(around: Around, tmp_path: Path) -> None:
-    stands(around, tmp_path, Presence.RUNNING)
+    cluster_is(around, tmp_path, Presence.RUNNING)
     for name in ALONE:
         alone(around, name)
     assert [run["acts"] for run in around.runs] == [name != "health" for name in ALONE]

@@ -164,11 +164,13 @@ def test_custom_resources_go_first_those_of_releases_too_but_not_what_is_to_be_k
     own = created(obj("Database", "own", "platform"))
     notes = {"meta.helm.sh/release-name": "web"}
     helms = obj("Database", "helms", "platform", metadata={"annotations": notes})
-    kept = obj("Database", "kept", "platform", metadata={"annotations": {**notes, "helm.sh/resource-policy": "keep"}})
+    remaining = obj(
+        "Database", "kept", "platform", metadata={"annotations": {**notes, "helm.sh/resource-policy": "keep"}}
+    )
     held = created(obj("ConfigMap", "held", "platform"), finalizers=["example.com/wait"])
     bound = created(obj("PersistentVolumeClaim", "v", "platform"), finalizers=["kubernetes.io/pvc-protection"])
-    part = release(objects=[helms, kept])
-    left = looked(tmp_path, SPACE, own, helms, kept, held, bound, releases=(part,))
+    part = release(objects=[helms, remaining])
+    left = looked(tmp_path, SPACE, own, helms, remaining, held, bound, releases=(part,))
     assert names(left.custom) == ["ConfigMap held", "Database helms", "Database own"]
     assert names(left.objects) == ["PersistentVolumeClaim v"]
 
@@ -211,7 +213,7 @@ def tuple_key(name: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("changes", "goes"),
+    ("changes", "removed"),
     [
         ({}, True),
         ({"creationTimestamp": "2026-11-24T02:30:59Z"}, False),
@@ -220,12 +222,12 @@ def tuple_key(name: str) -> Any:
     ],
     ids=["Helm's own", "from before", "somebody's", "of another release"],
 )
-def test_what_hooks_left_in_namespaces_of_others_goes_too(tmp_path: Path, changes: Object, goes: bool) -> None:
+def test_what_hooks_left_in_namespaces_of_others_goes_too(tmp_path: Path, changes: Object, removed: bool) -> None:
     """Helm itself leaves it (Helm: hook deletion policies)."""
     meta = {"creationTimestamp": "2026-11-24T02:31:00Z", "managedFields": [{"manager": "helm"}], **changes}
     own = release(namespace="shared", hooks=[obj("Job", "migrate", "shared")])
     left = looked(tmp_path, obj("Job", "migrate", "shared", metadata=meta), releases=(own,))
-    assert names(left.objects) == (["Job migrate"] if goes else [])
+    assert names(left.objects) == (["Job migrate"] if removed else [])
 
 
 def target(item: Object) -> Target:

@@ -86,7 +86,7 @@ FAILED_LOGS = {
 
 
 def failed() -> RunRecord:
-    """A launch whose second step failed, which took others with it."""
+    """A launch whose second step failed, which aborted others."""
     steps = [
         step("cluster: create", at=(0.3, 0.3, 2.0), slot=None),
         step("helm: one", at=(2.0, 2.0, 3.0), state="failed", why="the chart does not exist", exit_code=1, attempts=3),
@@ -111,8 +111,8 @@ def many(count: int) -> RunRecord:
     return run(steps, wall_s=count / 16 + 1, floor_s=count / 20, critical_path=[s["name"] for s in steps[::8]])
 
 
-def logs(made: RunRecord) -> dict[str, Log]:
+def logs(result: RunRecord) -> dict[str, Log]:
     """A log of 800 bytes for each step."""
     lines = ("$ helm upgrade --install release --namespace integrated-tools", *("x" * 73 for _ in range(10)))
     log = Log(path="/tmp/logs/runs/x/helm--install.log", command=lines[0][2:], lines=lines)
-    return {row.name: log for row in made.results}
+    return {row.name: log for row in result.results}

@@ -72,7 +72,7 @@ def others(*walls: float, **more: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("further", "said"),
+    ("further", "output"),
     [
         ([], "One run each: such a difference may be chance"),
         (others(9, 10, 11), "may be chance"),
@@ -89,9 +89,9 @@ def others(*walls: float, **more: Any) -> list[Any]:
         ([run(name=name, wall_s=1) for name in ("before", "after") * 4], "may be chance"),
     ],
 )  # fmt: skip
-def test_the_verdict_claims_no_more_than_other_runs_show(further: list[Any], said: str) -> None:
+def test_the_verdict_claims_no_more_than_other_runs_show(further: list[Any], output: str) -> None:
     both = compare(run(name="before", wall_s=12.0), run(name="after", wall_s=10.4), further)
-    assert said in verdict(both)
+    assert output in verdict(both)
 
 
 def test_the_verdict_on_what_cannot_be_compared() -> None:

@@ -30,7 +30,7 @@ RUNS = {
     "odd names": HOSTILE_RUN,
     "a rehearsal": run(engine="rehearsal"),
 }
-every_run = pytest.mark.parametrize("made", RUNS.values(), ids=RUNS.keys())
+every_run = pytest.mark.parametrize("result", RUNS.values(), ids=RUNS.keys())
 _VOID = {"meta", "link", "input"}
 
 
@@ -58,22 +58,22 @@ class Page(HTMLParser):
         self.texts.append(data)
 
     def all(self, tag: str, **attributes: str) -> list[dict[str, str | None]]:
-        wanted = {key.rstrip("_"): value for key, value in attributes.items()}
-        return [attrs for name, attrs in self.found if name == tag and wanted.items() <= attrs.items()]
+        expected = {key.rstrip("_"): value for key, value in attributes.items()}
+        return [attrs for name, attrs in self.found if name == tag and expected.items() <= attrs.items()]
 
 
-def pages(made: RunRecord) -> list[str]:
+def pages(result: RunRecord) -> list[str]:
     """Alone, against another run, and in a history."""
     return [
-        html(made, FAILED_LOGS),
-        html(made, {}, compare(run(), made)),
-        past_html(trend([made, run()]), {"k3d": {HOSTILE: 1.0}}),
+        html(result, FAILED_LOGS),
+        html(result, {}, compare(run(), result)),
+        past_html(trend([result, run()]), {"k3d": {HOSTILE: 1.0}}),
     ]
 
 
 @every_run
-def test_a_page_is_one_file_of_which_only_our_script_runs(made: RunRecord) -> None:
-    for text in pages(made):
+def test_a_page_is_one_file_of_which_only_our_script_runs(result: RunRecord) -> None:
+    for text in pages(result):
         page = Page(text)
         assert text.startswith("<!DOCTYPE html>\n<html")
         assert not [attrs for _, attrs in page.found if {"src", "onerror", "onload", "style"} & attrs.keys()]
@@ -86,12 +86,12 @@ def test_a_page_is_one_file_of_which_only_our_script_runs(made: RunRecord) -> No
 
 
 def test_each_step_has_its_row_and_each_bar_points_at_one() -> None:
-    made = run()
-    page = Page(html(made, {}, compare(run(), made)))
+    result = run()
+    page = Page(html(result, {}, compare(run(), result)))
     ids = [attrs["id"] for attrs in page.all("details") if str(attrs.get("class")).startswith("step")]
-    assert len(ids) == len(made.acted)
+    assert len(ids) == len(result.acted)
     assert {attrs["data-for"] for _, attrs in page.found if "data-for" in attrs} == set(ids)
-    assert len(page.all("div", class_="row same")) == len(made.acted)
+    assert len(page.all("div", class_="row same")) == len(result.acted)
 
 
 def test_a_failure_stands_at_the_top_with_the_end_of_its_log() -> None:
@@ -114,8 +114,8 @@ def test_what_did_not_act_is_told_with_its_reason() -> None:
 
 
 def test_a_page_of_many_steps_stays_small() -> None:
-    made = many(500)
-    assert len(html(made, logs(made))) < 1_500_000
+    result = many(500)
+    assert len(html(result, logs(result))) < 1_500_000
 
 
 def test_a_history_shows_each_run_and_where_a_change_began() -> None:

@@ -21,24 +21,29 @@ RUNS = {
     "odd names": run([step(HOSTILE), step("b", HOSTILE, at=(1.0, 1.0, 1.0))]),
     "steps at once": run([step(str(n), at=(0.0, n / 10, 5.0 + n), slot=None) for n in range(9)]),
 }
-every_run = pytest.mark.parametrize("made", RUNS.values(), ids=RUNS.keys())
+every_run = pytest.mark.parametrize("result", RUNS.values(), ids=RUNS.keys())
 
 
-def events(made: RunRecord, phase: str) -> list[dict[str, Any]]:
+def events(result: RunRecord, phase: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
-        e for e in json.loads(trace_text(made, FAILED_LOGS))["traceEvents"] if e["ph"] == phase
+        e for e in json.loads(trace_text(result, FAILED_LOGS))["traceEvents"] if e["ph"] == phase
     ]
     return found
 
 
 @every_run
-def test_every_event_has_what_its_phase_asks_for(made: RunRecord) -> None:
-    document = json.loads(trace_text(made, FAILED_LOGS))
-    assert document == trace(made, FAILED_LOGS)
+def test_every_event_has_what_its_phase_asks_for(result: RunRecord) -> None:
+    document = json.loads(trace_text(result, FAILED_LOGS))
+    assert document == trace(result, FAILED_LOGS)
     assert document["displayTimeUnit"] in ("ms", "ns")
-    asked = {"X": {"ts", "dur", "cat", "args"}, "M": {"args"}, "s": {"ts", "id", "cat"}, "f": {"ts", "id", "cat", "bp"}}
+    required = {
+        "X": {"ts", "dur", "cat", "args"},
+        "M": {"args"},
+        "s": {"ts", "id", "cat"},
+        "f": {"ts", "id", "cat", "bp"},
+    }
     for event in document["traceEvents"]:
-        assert set(event) == {"ph", "name", "pid", "tid"} | asked[event["ph"]], event
+        assert set(event) == {"ph", "name", "pid", "tid"} | required[event["ph"]], event
         assert all(
             isinstance(event[key], int) and event[key] >= 0 for key in event if key in ("ts", "dur", "pid", "tid")
         )
@@ -48,9 +53,9 @@ def test_every_event_has_what_its_phase_asks_for(made: RunRecord) -> None:
 
 
 @every_run
-def test_slices_of_a_thread_nest_or_lie_apart(made: RunRecord) -> None:
+def test_slices_of_a_thread_nest_or_lie_apart(result: RunRecord) -> None:
     threads = defaultdict(list)
-    for event in events(made, "X"):
+    for event in events(result, "X"):
         threads[event["pid"], event["tid"]].append((event["ts"], event["ts"] + event["dur"]))
     for slices in threads.values():
         ends: list[int] = []
@@ -62,29 +67,29 @@ def test_slices_of_a_thread_nest_or_lie_apart(made: RunRecord) -> None:
 
 
 @every_run
-def test_it_covers_the_wall_time_within_a_hundredth(made: RunRecord) -> None:
-    slices = events(made, "X")
+def test_it_covers_the_wall_time_within_a_hundredth(result: RunRecord) -> None:
+    slices = events(result, "X")
     begin, end = min(e["ts"] for e in slices), max(e["ts"] + e["dur"] for e in slices)
     assert begin == 0
-    assert (end - begin) / 1e6 == pytest.approx(made.length_s, rel=0.01)
+    assert (end - begin) / 1e6 == pytest.approx(result.length_s, rel=0.01)
 
 
 @every_run
-def test_each_thread_is_named_once(made: RunRecord) -> None:
-    used = {(e["pid"], e["tid"]) for e in events(made, "X")}
-    named = [(e["pid"], e["tid"]) for e in events(made, "M") if e["name"] == "thread_name"]
+def test_each_thread_is_named_once(result: RunRecord) -> None:
+    used = {(e["pid"], e["tid"]) for e in events(result, "X")}
+    named = [(e["pid"], e["tid"]) for e in events(result, "M") if e["name"] == "thread_name"]
     assert used <= set(named)
     assert len(named) == len(set(named))
-    assert {pid for pid, _ in used} <= {e["pid"] for e in events(made, "M") if e["name"] == "process_name"}
+    assert {pid for pid, _ in used} <= {e["pid"] for e in events(result, "M") if e["name"] == "process_name"}
 
 
 @every_run
-def test_arrows_leave_and_reach_slices_that_are_open(made: RunRecord) -> None:
+def test_arrows_leave_and_reach_slices_that_are_open(result: RunRecord) -> None:
     slices = defaultdict(list)
-    for event in events(made, "X"):
+    for event in events(result, "X"):
         slices[event["pid"], event["tid"]].append((event["ts"], event["ts"] + event["dur"]))
-    arrows = [*events(made, "s"), *events(made, "f")]
-    assert len(events(made, "s")) == len(events(made, "f")) == len({e["id"] for e in arrows})
+    arrows = [*events(result, "s"), *events(result, "f")]
+    assert len(events(result, "s")) == len(events(result, "f")) == len({e["id"] for e in arrows})
     for event in arrows:
         assert any(b <= event["ts"] <= e for b, e in slices[event["pid"], event["tid"]]), event
 

@@ -12,7 +12,7 @@ TOKEN = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("cluster:\n  agnets: 2\n", ["line 2", "'cluster.agnets'", "did you mean cluster.agents?"]),
         ("cluster:\n  bind-address: 1.2.3.4\n", ["did you mean cluster.bind_address?"]),
@@ -66,15 +66,15 @@ TOKEN = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
         ("a: !!python/name:os.system x\n", ["tag"]),
     ],
 )
-def test_faults_of_a_profile(tmp_path: Path, text: str, told: list[str]) -> None:
+def test_faults_of_a_profile(tmp_path: Path, text: str, reported: list[str]) -> None:
     error = str(refused(project(tmp_path, mine=text), profile="mine"))
     assert "config/mine.yaml" in error
-    for part in told:
+    for part in reported:
         assert part in error
 
 
 @pytest.mark.parametrize(
-    ("variable", "text", "told"),
+    ("variable", "text", "reported"),
     [
         ("K3D_AGENTS", "many", "cluster.agents is 'many'"),
         ("K3D_AGENTS", "2.5", "a whole number from 0 to 64"),
@@ -86,15 +86,15 @@ def test_faults_of_a_profile(tmp_path: Path, text: str, told: list[str]) -> None
         ("CLUSTER_NAME", "x" * 500, "…'"),
     ],
 )
-def test_faults_of_variables(tmp_path: Path, variable: str, text: str, told: str) -> None:
+def test_faults_of_variables(tmp_path: Path, variable: str, text: str, reported: str) -> None:
     error = refused(tmp_path, environ={variable: text})
     assert f"the variable {variable}" in error.what
-    assert told in f"{error.what}\n{error.why}"
+    assert reported in f"{error.what}\n{error.why}"
     assert f"{error.what}{error.why}{error.fix}".isprintable()
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "reported"),
     [
         ("cluster.agents", "'cluster.agents' has no value"),
         ("=1", "'' is not a setting"),
@@ -108,10 +108,10 @@ def test_faults_of_variables(tmp_path: Path, variable: str, text: str, told: str
         ("a\nb=1", "is not a setting"),
     ],
 )
-def test_faults_of_options(tmp_path: Path, option: str, told: str) -> None:
+def test_faults_of_options(tmp_path: Path, option: str, reported: str) -> None:
     error = refused(tmp_path, option)
     assert error.what.startswith("--set: ")
-    assert told in str(error)
+    assert reported in str(error)
 
 
 def test_all_faults_are_told_at_once_and_each_once(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_nothing_is_nothing(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         (bomb("list"), "line 6"),
         (bomb("mapping"), "line 6"),
@@ -87,17 +87,17 @@ def test_nothing_is_nothing(text: str) -> None:
         ("a: 1\n---\nb: 2", "2 documents"),
     ],
 )
-def test_what_cannot_be_used_is_told_at_once(text: str, told: str) -> None:
-    begun = monotonic()
+def test_what_cannot_be_used_is_told_at_once(text: str, reported: str) -> None:
+    started = monotonic()
     with pytest.raises(BadInput) as caught:
         parsed(text, "f.yaml")
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
     assert "f.yaml" in caught.value.what
-    assert monotonic() - begun < 5
+    assert monotonic() - started < 5
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("[" * 70 + "]" * 70, "deep"),
         ("[" * 100_000, "f.json"),
@@ -106,10 +106,10 @@ def test_what_cannot_be_used_is_told_at_once(text: str, told: str) -> None:
         ('"\\ud800"', "half a character"),
     ],
 )
-def test_json_is_bounded_too(text: str, told: str) -> None:
+def test_json_is_bounded_too(text: str, reported: str) -> None:
     with pytest.raises(BadInput) as caught:
         parsed(text, "f.json")
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 def test_only_files_are_read(tmp_path: Path) -> None:

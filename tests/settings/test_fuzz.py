@@ -73,7 +73,7 @@ VARIABLES = [shape.env for _, shape in places(Settings) if shape.env is not None
 
 def outcome(root: Path, *sets: str, environ: dict[str, str] | None = None, profile: str | None = None) -> str:
     """`ok`, or the message; everything that follows from good settings is tried too."""
-    begun = monotonic()
+    started = monotonic()
     refused: BadInput | None = None
     try:
         found = resolve(root, environ or {}, profile, sets)
@@ -84,7 +84,7 @@ def outcome(root: Path, *sets: str, environ: dict[str, str] | None = None, profi
         assert len(found.settings_hash) == 16
     except BadInput as error:
         refused = error
-    assert monotonic() - begun < 5
+    assert monotonic() - started < 5
     if refused is None:
         return "ok"
     assert refused.what
@@ -98,17 +98,19 @@ def outcome(root: Path, *sets: str, environ: dict[str, str] | None = None, profi
 
 @pytest.mark.parametrize("variable", VARIABLES)
 def test_variables_with_odd_values(tmp_path: Path, variable: str) -> None:
-    said = {outcome(tmp_path, environ={variable: text}) for text in ["", *random.Random(variable).sample(TEXTS, 40)]}
-    assert "ok" in said  # an empty one is not set
-    assert all(variable in each or each.endswith("settings cannot be used") for each in said - {"ok"})
-    assert len(said) > 3
+    output = {outcome(tmp_path, environ={variable: text}) for text in ["", *random.Random(variable).sample(TEXTS, 40)]}
+    assert "ok" in output  # an empty one is not set
+    assert all(variable in each or each.endswith("settings cannot be used") for each in output - {"ok"})
+    assert len(output) > 3
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_options_with_odd_values(tmp_path: Path, path: str) -> None:
     for text in random.Random(path).sample(TEXTS, 12):
-        said = outcome(tmp_path, f"{path}={text}")
-        assert said == "ok" or said.startswith(("--set: ", "default: ")) or said.endswith("settings cannot be used")
+        output = outcome(tmp_path, f"{path}={text}")
+        assert (
+            output == "ok" or output.startswith(("--set: ", "default: ")) or output.endswith("settings cannot be used")
+        )
 
 
 def test_options_with_odd_paths(tmp_path: Path) -> None:
@@ -130,10 +132,10 @@ def _odd(chance: random.Random, shape: Shape, depth: int = 0) -> Any:
     if shape.kind is Kind.SECTION and shape.model is not None:
         given = fields(shape.model)
         names = chance.sample(list(given), k=min(len(given), chance.randint(1, 4)))
-        made = {name: _odd(chance, given[name], depth + 1) for name in names}
+        result = {name: _odd(chance, given[name], depth + 1) for name in names}
         if chance.random() < 0.2:
-            made[chance.choice(["odd", "", "a.b", "nmae", "\x00", "0"])] = chance.choice(VALUES)
-        return made
+            result[chance.choice(["odd", "", "a.b", "nmae", "\x00", "0"])] = chance.choice(VALUES)
+        return result
     if shape.kind is Kind.ITEMS and shape.model is not None:
         inner = Shape(kind=Kind.SECTION, model=shape.model)
         parts = [_odd(chance, inner, depth + 1) for _ in range(chance.randint(0, 3))]
@@ -162,13 +164,13 @@ def _files(count: int) -> Iterator[str]:
 
 
 def test_profiles_of_all_kinds(tmp_path: Path) -> None:
-    said = set()
+    output = set()
     for text in _files(200):
         project(tmp_path)
         (tmp_path / "config" / "odd.yaml").write_bytes(text.encode("utf-8", "surrogatepass"))
-        said.add(outcome(tmp_path, profile="odd"))
-    assert len(said) > 30  # they are not all refused for one reason
-    assert all("config/odd.yaml" in each or each.endswith("settings cannot be used") for each in said - {"ok"})
+        output.add(outcome(tmp_path, profile="odd"))
+    assert len(output) > 30  # they are not all refused for one reason
+    assert all("config/odd.yaml" in each or each.endswith("settings cannot be used") for each in output - {"ok"})
 
 
 def test_invoke_files_of_all_kinds(tmp_path: Path) -> None:
@@ -191,5 +193,5 @@ def test_files_of_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_names_of_profiles(tmp_path: Path, name: str) -> None:
-    for said in (outcome(tmp_path, profile=name), outcome(tmp_path, environ={"OPENFRAME_PROFILE": name})):
-        assert said == "ok" if not name.strip() else "cannot be found" in said or "is no file" in said
+    for output in (outcome(tmp_path, profile=name), outcome(tmp_path, environ={"OPENFRAME_PROFILE": name})):
+        assert output == "ok" if not name.strip() else "cannot be found" in output or "is no file" in output

@@ -30,7 +30,7 @@ def test_invokes_own_names_are_left_to_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("cluster: {agents: 2}\n", "move it below `openframe:`"),
         ("timeouts: {pull: 5}\n", "move it below `openframe:`"),
@@ -44,8 +44,8 @@ def test_invokes_own_names_are_left_to_it(tmp_path: Path) -> None:
         ("a: [\n", "invoke.yaml"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, told: str) -> None:
-    assert told in str(refused(project(tmp_path, text)))
+def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, reported: str) -> None:
+    assert reported in str(refused(project(tmp_path, text)))
 
 
 @pytest.mark.parametrize("name", ["invoke.yml", "invoke.json", "invoke.py"])
@@ -57,7 +57,7 @@ def test_a_file_that_invoke_would_read_instead_is_not_passed_over(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("[1, 2]\n", "all of it is a list"),
         ("run: 5\n", "invoke.yaml, line 1: run is 5"),
@@ -68,10 +68,10 @@ def test_a_file_that_invoke_would_read_instead_is_not_passed_over(tmp_path: Path
         ("openframe: {a: 2024-13-45}\n", "put dates in quotes"),
     ],
 )
-def test_what_invoke_would_answer_with_a_traceback(tmp_path: Path, text: str, told: str) -> None:
+def test_what_invoke_would_answer_with_a_traceback(tmp_path: Path, text: str, reported: str) -> None:
     with pytest.raises(BadInput) as caught:
         check_invoke_yaml(project(tmp_path, text))
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
     assert len(str(caught.value)) < 600
 
 
@@ -123,7 +123,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "environ", "status", "told"),
+    ("text", "environ", "status", "reported"),
     [
         (
             "openframe: {pool: {downloads: 4}}\n",
@@ -138,7 +138,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("openframe: [\n", {}, 2, "invoke.yaml"),
     ],
 )
-def test_real_calls_of_invoke(copy: Path, text: str, environ: dict[str, str], status: int, told: str) -> None:
+def test_real_calls_of_invoke(copy: Path, text: str, environ: dict[str, str], status: int, reported: str) -> None:
     (copy / "invoke.yaml").write_text(text, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "invoke", "config", "--only", "pool.downloads"],
@@ -149,7 +149,7 @@ def test_real_calls_of_invoke(copy: Path, text: str, environ: dict[str, str], st
         timeout=60,
         check=False,
     )
-    said = done.stdout + done.stderr
-    assert done.returncode == status, said
-    assert told in said
-    assert "Traceback" not in said
+    output = done.stdout + done.stderr
+    assert done.returncode == status, output
+    assert reported in output
+    assert "Traceback" not in output

@@ -69,7 +69,7 @@ def test_arguments(part: str, given: list[str], expected: list[str]) -> None:
 
 
 def test_lists_add_up_and_others_are_overruled() -> None:
-    made = cluster(
+    result = cluster(
         k3s=[
             *("--cluster-cidr=10.52.0.0/16,fd52::/56", "service-cidr=10.53.0.0/16", "--service-cidr", "fd53::/112"),
             *(
@@ -80,11 +80,11 @@ def test_lists_add_up_and_others_are_overruled() -> None:
             ),
         ]
     )
-    assert pod_ranges(made) == ("10.52.0.0/16", "fd52::/56")
-    assert service_ranges(made) == ("10.53.0.0/16", "fd53::/112")
-    assert dns_addresses(made) == ("10.53.0.10", "fd53::a")
-    assert disabled(made) == {"traefik", "servicelb", "metrics-server"}
-    assert domain(made) == "b.example"
+    assert pod_ranges(result) == ("10.52.0.0/16", "fd52::/56")
+    assert service_ranges(result) == ("10.53.0.0/16", "fd53::/112")
+    assert dns_addresses(result) == ("10.53.0.10", "fd53::a")
+    assert disabled(result) == {"traefik", "servicelb", "metrics-server"}
+    assert domain(result) == "b.example"
     assert dns_addresses(cluster(k3s=["--cluster-dns=10.53.0.53"])) == ("10.53.0.53",)
 
 
@@ -101,28 +101,28 @@ def test_a_configuration_file_of_k3s_is_followed(tmp_path: Path, volume: str, mo
     (tmp_path / "config.yaml").write_text(
         "cluster-cidr: [10.52.0.0/16, fd52::/56]\ncluster-domain: home.arpa\ndisable: traefik\n"
     )
-    made = Cluster.model_validate({"volumes": [volume.format(tmp_path)], **more})
-    assert (pod_ranges(made), domain(made)) == (("10.52.0.0/16", "fd52::/56"), "home.arpa")
-    assert disabled(made) == {"traefik"}
+    result = Cluster.model_validate({"volumes": [volume.format(tmp_path)], **more})
+    assert (pod_ranges(result), domain(result)) == (("10.52.0.0/16", "fd52::/56"), "home.arpa")
+    assert disabled(result) == {"traefik"}
     (tmp_path / "config.yaml").write_text("a: [\n")
-    assert pod_ranges(made) == ("10.42.0.0/16",)
+    assert pod_ranges(result) == ("10.42.0.0/16",)
 
 
 def test_arguments_come_after_a_configuration_file(tmp_path: Path) -> None:
     (tmp_path / "c").write_text("cluster-domain: home.arpa\ndisable: [traefik]\n")
-    made = Cluster.model_validate(
+    result = Cluster.model_validate(
         {
             "volumes": [f"{tmp_path}/c:/etc/rancher/k3s/config.yaml"],
             "args": {"k3s": ["cluster-domain=other", "disable=servicelb"]},
         }
     )
-    assert domain(made) == "other"
-    assert disabled(made) == {"traefik", "servicelb"}
+    assert domain(result) == "other"
+    assert disabled(result) == {"traefik", "servicelb"}
 
 
 def test_defaults_of_k3s() -> None:
-    made = cluster()
-    assert (pod_ranges(made), dns_addresses(made), domain(made)) == (
+    result = cluster()
+    assert (pod_ranges(result), dns_addresses(result), domain(result)) == (
         ("10.42.0.0/16",),
         ("10.43.0.10",),
         "cluster.local",
@@ -130,10 +130,10 @@ def test_defaults_of_k3s() -> None:
 
 
 def test_what_k3s_hands_on_to_a_component_is_the_components() -> None:
-    made = cluster(k3s=["--kubelet-arg=max-pods=50", "kubelet-arg=--v=4@agent:*"], kubelet=["max-pods=60"])
-    assert value_of(made, "kubelet", "max-pods") == "60"
-    assert [each.text for each in arguments_of(made, "kubelet")] == ["max-pods=50", "v=4", "max-pods=60"]
-    assert value_of(made, "kubelet", "eviction-hard") is None
+    result = cluster(k3s=["--kubelet-arg=max-pods=50", "kubelet-arg=--v=4@agent:*"], kubelet=["max-pods=60"])
+    assert value_of(result, "kubelet", "max-pods") == "60"
+    assert [each.text for each in arguments_of(result, "kubelet")] == ["max-pods=50", "v=4", "max-pods=60"]
+    assert value_of(result, "kubelet", "eviction-hard") is None
 
 
 AGENTS_TOO = (
@@ -210,6 +210,6 @@ def test_a_text_that_k3s_would_misread_is_found(part: str, text: str, fault: str
 
 
 def test_quotes_around_a_value_are_taken_off_as_a_shell_does() -> None:
-    made = cluster(k3s=["--cluster-cidr='10.52.0.0/16'", 'service-cidr "10.53.0.0/16"', "--tls-san='a'b'"])
-    assert (pod_ranges(made), service_ranges(made)) == (("10.52.0.0/16",), ("10.53.0.0/16",))
-    assert value_of(made, "k3s", "tls-san") == "a'b"
+    result = cluster(k3s=["--cluster-cidr='10.52.0.0/16'", 'service-cidr "10.53.0.0/16"', "--tls-san='a'b'"])
+    assert (pod_ranges(result), service_ranges(result)) == (("10.52.0.0/16",), ("10.53.0.0/16",))
+    assert value_of(result, "k3s", "tls-san") == "a'b"

@@ -112,7 +112,7 @@ def test_a_mapping_goes_over_a_wrong_value_and_both_are_told(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "reported"),
     [
         ("helm.releases.cert-manager.values.list.0=x", "is a list"),
         ("helm.releases.cert-manger.enabled=false", "did you mean helm.releases.cert-manager?"),
@@ -123,11 +123,11 @@ def test_a_mapping_goes_over_a_wrong_value_and_both_are_told(tmp_path: Path) -> 
         ("helm.releases.cert-manager=x", "helm.releases.cert-manager is 'x'"),
     ],
 )
-def test_what_cannot_be_merged_is_told(tmp_path: Path, option: str, told: str) -> None:
+def test_what_cannot_be_merged_is_told(tmp_path: Path, option: str, reported: str) -> None:
     project(tmp_path, mine=f"{CERT_MANAGER}      values: {{list: [a]}}\n")
     error = refused(tmp_path, option, profile="mine")
     assert "--set" in error.what
-    assert told in str(error)
+    assert reported in str(error)
 
 
 def test_a_manifest_is_a_path_or_a_path_with_its_needs(tmp_path: Path) -> None:
@@ -199,10 +199,10 @@ def test_every_path_that_is_shown_can_be_set(tmp_path: Path) -> None:
         f"{row.path}={json.dumps(row.value)}" for row in rows(found) if row.path != "profile" and row.value is not None
     )
     assert len(sets) > 80
-    told: list[object] = []
-    assert len(of_options(sets, told.append)) == len(sets)
+    reported: list[object] = []
+    assert len(of_options(sets, reported.append)) == len(sets)
     assert resolved(tmp_path, *sets).settings == Settings()
-    assert told == []
+    assert reported == []
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_name_alone_is_enough_where_it_is_of_one_thing(name: str, meant: str) 
 
 
 @pytest.mark.parametrize(
-    ("step", "told"),
+    ("step", "reported"),
     [
         ({"needs": ["dbb"]}, "did you mean db?"),
         ({"needs": ["release:seeed"]}, "did you mean release:seed?"),
@@ -70,9 +70,9 @@ def test_a_name_alone_is_enough_where_it_is_of_one_thing(name: str, meant: str) 
         ({"needs": ["step:seed"], "before": ["step:seed"]}, "step:seed"),
     ],
 )
-def test_what_cannot_be_met(step: dict[str, Any], told: str) -> None:
+def test_what_cannot_be_met(step: dict[str, Any], reported: str) -> None:
     found = list(findings(given(step, {"name": "seed"}, {"name": "bye", "when": "down"})))
-    assert any(told in f"{each.why} {each.fix}" for each in found), found
+    assert any(reported in f"{each.why} {each.fix}" for each in found), found
     assert all(each.path[0] == "steps" for each in found)
 
 
@@ -91,7 +91,7 @@ def test_what_is_possible() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("a: {command: ls -l}", "`shell: true`"),
         ("a: {shell: true, command: [ls, -l]}", "must be one text"),
@@ -105,23 +105,23 @@ def test_what_is_possible() -> None:
         ("a: {}", "command"),
     ],
 )
-def test_a_bad_step_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+def test_a_bad_step_is_told_with_its_place(tmp_path: Path, text: str, reported: str) -> None:
     root = project(tmp_path, invoke=f"openframe:\n  silent: false\n  steps:\n    {text}\n")
-    assert told in str(refused(root))
+    assert reported in str(refused(root))
 
 
 def test_an_image_in_a_command_is_refused_where_no_shell_would_know_it(tmp_path: Path) -> None:
     shell = "b: {shell: true, command: 'echo ${image:-base} ${tag:0:7}'}"
     steps = f"a: {{command: [run, 'x=${{image:base}}'], env: {{I: '${{image:base}}'}}}}, {shell}"
     root = project(tmp_path, invoke=f"openframe:\n  builds: {{base: {{}}}}\n  steps: {{{steps}}}\n")
-    told = str(refused(root))
-    assert "line 3: steps.a.command names ${image:base}" in told
-    assert "steps.b" not in told
+    reported = str(refused(root))
+    assert "line 3: steps.a.command names ${image:base}" in reported
+    assert "steps.b" not in reported
 
 
 def test_a_build_that_begins_from_another_is_refused_with_its_place(tmp_path: Path) -> None:
     builds = "{base: {}, api: {args: {BASE: '${image:base}', V: '${image:-base}'}}}"
     root = project(tmp_path, invoke=f"openframe:\n  silent: false\n  builds: {builds}\n")
-    told = str(refused(root))
-    assert "line 3: builds.api.args.BASE names ${image:base}" in told
-    assert "args.V" not in told
+    reported = str(refused(root))
+    assert "line 3: builds.api.args.BASE names ${image:base}" in reported
+    assert "args.V" not in reported

@@ -18,8 +18,8 @@ def release(name: str, *needs: str, namespace: str = "n", **more: Any) -> dict[s
 
 
 def order(*given: dict[str, Any], **settings: Any) -> list[str]:
-    made = Settings.model_validate({"helm": {"releases": given}, **settings})
-    return [f"{each.namespace}/{each.name}" for each in releases(made)]
+    result = Settings.model_validate({"helm": {"releases": given}, **settings})
+    return [f"{each.namespace}/{each.name}" for each in releases(result)]
 
 
 def test_each_comes_after_what_it_needs_and_else_as_configured() -> None:
@@ -37,12 +37,12 @@ def test_what_is_not_enabled_is_left_out() -> None:
 
 def test_needs_are_told_by_the_name_alone_where_it_is_enough() -> None:
     given = [release("a"), release("b", namespace="m"), release("b"), release("c", "n/a", "m/b", "a")]
-    made = releases(Settings.model_validate({"helm": {"releases": given}}))
-    assert made[-1].needs == ("a", "m/b")
+    result = releases(Settings.model_validate({"helm": {"releases": given}}))
+    assert result[-1].needs == ("a", "m/b")
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "reported"),
     [
         ([release("a", "b"), release("b", "c"), release("c", "a")], "ring: a → b → c → a"),
         ([release("a", "bb"), release("bbb")], "did you mean bbb?"),
@@ -52,22 +52,22 @@ def test_needs_are_told_by_the_name_alone_where_it_is_enough() -> None:
         ([release("a"), release("a")], "goes to namespace 'n'"),
     ],
 )
-def test_needs_that_cannot_be_met(tmp_path: Path, given: list[dict[str, Any]], told: str) -> None:
+def test_needs_that_cannot_be_met(tmp_path: Path, given: list[dict[str, Any]], reported: str) -> None:
     with pytest.raises(BadInput) as caught:
         order(*given, steps=[{"name": "own", "command": ["x"]}])
     message = str(caught.value)
-    if "ring" in told:  # where it begins does not matter
+    if "ring" in reported:  # where it begins does not matter
         assert "→" in message
         assert {"a", "b", "c"} <= set(message.replace(",", "").split())
     else:
-        assert told in message
+        assert reported in message
     import json
 
     assert refused(tmp_path, f"helm.releases={json.dumps(given)}").what.startswith(("--set", "2 settings"))
 
 
 @pytest.mark.parametrize(
-    ("needs", "told"),
+    ("needs", "reported"),
     [
         ("cert-manger", "did you mean cert-manager?"),
         ("off", "that release is not enabled"),
@@ -75,13 +75,13 @@ def test_needs_that_cannot_be_met(tmp_path: Path, given: list[dict[str, Any]], t
     ],
 )
 def test_needs_of_manifests_that_cannot_be_met_are_told_before_anything_starts(
-    tmp_path: Path, needs: str, told: str
+    tmp_path: Path, needs: str, reported: str
 ) -> None:
     given = [release("cert-manager"), release("off", enabled=False), release("two", namespace="m"), release("two")]
     settings = {"helm": {"releases": given}, "manifests": {"files": ["a.yaml", {"path": "b.yaml", "needs": needs}]}}
     with pytest.raises(BadInput, match=r"manifests\.files\.1\.needs") as caught:
         releases(Settings.model_validate(settings))
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
     project(tmp_path, mine=f"manifests:\n  files:\n  - a.yaml\n  - path: b.yaml\n    needs: [{needs}]\n")
     if needs == "cert-manger":
         with pytest.raises(BadInput, match=r"line 5: manifests\.files\.b\\\.yaml\.needs names 'cert-manger'"):
@@ -116,12 +116,12 @@ def test_a_configured_release_of_its_chart_is_taken_instead(chart: str) -> None:
 
 
 def test_what_stands_in_the_way_of_the_ingress_controller(tmp_path: Path) -> None:
-    wish = "ingress.controller=ingress-nginx"
-    error = refused(tmp_path, wish, "helm.repositories.ingress-nginx=null")
+    desired = "ingress.controller=ingress-nginx"
+    error = refused(tmp_path, desired, "helm.repositories.ingress-nginx=null")
     assert error.what == "--set: ingress.controller is 'ingress-nginx'"
     assert "helm.repositories.ingress-nginx" in error.fix
     other = "helm.releases.ingress-nginx={namespace: ingress-nginx, chart: ./other}"
-    assert "another chart" in refused(tmp_path, wish, other).why
+    assert "another chart" in refused(tmp_path, desired, other).why
 
 
 def test_releases_are_the_trees_own() -> None:

@@ -221,7 +221,7 @@ def test_what_has_a_slash_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "reported"),
     [
         ("low-memry", ["'low-memry'", "ci, low-memory", "did you mean low-memory?"]),
         ("qqq", ["there are ci, low-memory"]),
@@ -239,14 +239,14 @@ def test_what_has_a_slash_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_a_profile_that_is_not_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, told: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reported: list[str]
 ) -> None:
     project(tmp_path, ci="", low_memory="", pins="k3d: {}\n")
     (tmp_path / "mine.yaml").write_text("", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     error = refused(tmp_path, profile=name)
     assert error.what.startswith("--profile: ")
-    for part in told:
+    for part in reported:
         assert part in str(error)
     assert "OPENFRAME_PROFILE" in refused(tmp_path, environ={"OPENFRAME_PROFILE": name}).what
 

@@ -1,4 +1,4 @@
-"""Rules between settings, each told with the layer that broke it."""
+"""Rules between settings, each reported with the layer that broke it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.settings.project import refused, resolved
 
 
 @pytest.mark.parametrize(
-    ("sets", "told"),
+    ("sets", "reported"),
     [
         (["cluster.ports.http=443"], ["cluster.ports.https and cluster.ports.http are both 443"]),
         (["cluster.ports.api=80"], ["cluster.ports.api and cluster.ports.http are both 80"]),
@@ -42,10 +42,10 @@ from tests.settings.project import refused, resolved
         (["helm.releases.cert-manager.needs=cert-manager"], ["cert-manager → cert-manager"]),
     ],
 )
-def test_broken_rules(tmp_path: Path, sets: list[str], told: list[str]) -> None:
+def test_broken_rules(tmp_path: Path, sets: list[str], reported: list[str]) -> None:
     error = refused(tmp_path, *sets)
     assert error.what.startswith(("--set: ", "default: "))
-    for part in told:
+    for part in reported:
         assert part in str(error)
 
 
@@ -79,7 +79,7 @@ def test_the_layer_that_made_the_clash_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sets", "told"),
+    ("sets", "reported"),
     [
         (
             "cluster.env=['P=http://me:s3cret@proxy:3128@sever:*']",
@@ -94,9 +94,9 @@ def test_the_layer_that_made_the_clash_is_named(tmp_path: Path) -> None:
         ("cluster.args.apiserver=['token=s3cret@agent:*']", "cluster.args.apiserver gives token to agents only"),
     ],
 )
-def test_what_k3d_or_k3s_would_refuse_is_told_when_settings_are_read(tmp_path: Path, sets: str, told: str) -> None:
+def test_what_k3d_or_k3s_would_refuse_is_told_when_settings_are_read(tmp_path: Path, sets: str, reported: str) -> None:
     error = refused(tmp_path, sets)
-    assert told in error.what
+    assert reported in error.what
     assert "s3cret" not in f"{error} {error.why} {error.fix}"
 
 

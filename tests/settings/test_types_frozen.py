@@ -41,11 +41,11 @@ def settings() -> Settings:
     ],
 )
 def test_mappings_and_lists_refuse_to_be_changed(change: Callable[[Settings], object]) -> None:
-    made = settings()
-    before = made.model_dump()
+    result = settings()
+    before = result.model_dump()
     with pytest.raises(TypeError, match="settings are immutable"):
-        change(made)
-    assert made.model_dump() == before
+        change(result)
+    assert result.model_dump() == before
 
 
 def test_fields_refuse_to_be_changed() -> None:
@@ -65,9 +65,9 @@ def test_they_are_read_like_any_others() -> None:
 @pytest.mark.parametrize("make", [thawed, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
 def test_copies_can_be_changed(make: Callable[[Any], Any]) -> None:
     given = frozen(VALUES)
-    made = make(given)
-    made["a"][1]["b"].append(9)
-    made["c"]["x"] = 1
+    result = make(given)
+    result["a"][1]["b"].append(9)
+    result["c"]["x"] = 1
     assert given == VALUES
-    assert type(made) is dict
-    assert type(made["a"]) is list
+    assert type(result) is dict
+    assert type(result["a"]) is list

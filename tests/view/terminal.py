@@ -1,4 +1,4 @@
-"""A terminal small enough to understand: what stands on it after drawing, erasing, and a change of its size."""
+"""A minimal terminal: its content after drawing, erasing, and a change of its size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Row:
 
 @dataclass
 class Terminal:
-    """Of the two kinds that there are: one wraps anew what stands on it when it is resized, the other cuts it."""
+    """One kind re-wraps its content when it is resized, the other cuts it."""
 
     width: int = _ENDLESS
     height: int = _ENDLESS

@@ -132,8 +132,8 @@ def test_nothing_secret_is_printed_not_even_across_two_parts(capsys: pytest.Capt
 @pytest.mark.parametrize("width", [None, *range(12, 40)])
 def test_no_half_of_a_secret_is_shown_where_a_line_is_cut(width: int | None) -> None:
     conceal("correct-horse-battery")
-    said = str(line("step").followed("it says correct-horse-battery", "dim", width))
-    assert "corr" not in said
+    output = str(line("step").followed("it says correct-horse-battery", "dim", width))
+    assert "corr" not in output
 
 
 @pytest.mark.parametrize("github", [True, False])
@@ -215,9 +215,9 @@ def test_columns_are_aligned() -> None:
 def test_it_fits_and_nothing_is_lost(width: int) -> None:
     lines = table(ROWS, head=HEAD, width=width)
     assert max(cells(shown) for shown in lines) <= width
-    shown, wanted = Counter("".join(lines)), Counter("".join(cell for row in ROWS for cell in row))
-    del wanted[" "]
-    assert wanted <= shown
+    shown, desired = Counter("".join(lines)), Counter("".join(cell for row in ROWS for cell in row))
+    del desired[" "]
+    assert desired <= shown
 
 
 def test_where_columns_cannot_fit_each_row_is_a_block() -> None:

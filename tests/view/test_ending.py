@@ -70,9 +70,9 @@ def test_a_single_step_needs_no_figures() -> None:
 def test_what_steps_leave_the_user_to_know_is_said_once_each_whatever_the_end() -> None:
     found = replace(ran("a", 0, 2), notes=("x held spec.replicas", "y failed"))
     over = ending([step("a"), step("b")], [found, replace(ran("b", 0, 1), notes=("y failed",))], 2.0)
-    wanted = ["  note          x held spec.replicas", "  note          y failed"]
-    assert texts(summary(over))[1:3] == wanted
-    assert texts(failure(replace(over, run=replace(over.run, outcome="interrupted"))))[:2] == wanted
+    expected = ["  note          x held spec.replicas", "  note          y failed"]
+    assert texts(summary(over))[1:3] == expected
+    assert texts(failure(replace(over, run=replace(over.run, outcome="interrupted"))))[:2] == expected
     assert [text for text in job_summary(over) if "held" in text] == ["- x held spec.replicas"]
 
 

@@ -1,4 +1,4 @@
-"""A failure is told once: which step, what, the command, why, what to do, and what it took with it."""
+"""A failure is reported once: which step, what, the command, why, what to do, and what it aborted."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def test_the_whole_story_of_one_failure(tmp_path: Path) -> None:
     conceal("s3cr3t-value")
     (tmp_path / "helm--cert-manager.log").touch()
     command = failed_command("helm", "upgrade", "a b", err="starting\ntoken s3cr3t-value\nError: name is in use\n")
-    told = LaunchError(NOT_OURS.what, why=NOT_OURS.why, fix=NOT_OURS.fix)
-    told.__cause__ = command
-    steps = launch(failing({"helm: cert-manager": told}))
+    reported = LaunchError(NOT_OURS.what, why=NOT_OURS.why, fix=NOT_OURS.fix)
+    reported.__cause__ = command
+    steps = launch(failing({"helm: cert-manager": reported}))
     results = play(steps, keep_going=True)
     over = ending(steps, results, 12.0, logs=tmp_path, inspect="kubectl --kubeconfig f get pods", note="rehearsal")
     assert texts(failure(over, width=100)) == [

@@ -155,8 +155,8 @@ def test_a_job_summary_that_cannot_be_written_is_no_error(tmp_path: Path, capsys
 def test_commands_of_the_runner_are_escaped() -> None:
     bad = failed_command("helm", "x", err="100% of\r\n::it")
     result = ran("a,b: c", 0, 1, error=LaunchError("100% of\nit", why="w", fix="f"))
-    wanted = "::error title=up%3A a%2Cb%3A c failed::100%25 of%0Ait%0Awhy: w%0Afix: f"
-    assert annotation(result, "up") == wanted
+    expected = "::error title=up%3A a%2Cb%3A c failed::100%25 of%0Ait%0Awhy: w%0Afix: f"
+    assert annotation(result, "up") == expected
     assert "\n" not in annotation(ran("x", 0, 1, error=bad), "up")
     assert escape_property("a:b,c%\n") == "a%3Ab%2Cc%25%0A"
 

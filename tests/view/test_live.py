@@ -60,7 +60,7 @@ class Window:
 
 
 class OnTerminal(Console):
-    """Asks its own terminal for the size; rich asks the process's, which tests have not."""
+    """Reads the size of its own terminal; rich reads that of the process, which tests do not have."""
 
     @property  # type: ignore[misc]
     def size(self) -> ConsoleDimensions:

@@ -73,11 +73,11 @@ def test_plans_with_nothing_to_do() -> None:
 
 
 def test_the_json_is_complete() -> None:
-    made = json.loads("\n".join(as_json(STEPS, {"prepull: k3s": 4.2}, BOUNDS)))
-    assert made == document(STEPS, {"prepull: k3s": 4.2}, BOUNDS)
-    assert (made["expected_s"], made["floor_s"], made["guessed_steps"]) == (14.2, 14.2, 1)
-    assert made["critical_path"] == ["prepull: k3s", "cluster: create", "health: api"]
-    assert made["steps"][2] == {
+    result = json.loads("\n".join(as_json(STEPS, {"prepull: k3s": 4.2}, BOUNDS)))
+    assert result == document(STEPS, {"prepull: k3s": 4.2}, BOUNDS)
+    assert (result["expected_s"], result["floor_s"], result["guessed_steps"]) == (14.2, 14.2, 1)
+    assert result["critical_path"] == ["prepull: k3s", "cluster: create", "health: api"]
+    assert result["steps"][2] == {
         "name": "secrets: pat",
         "task": "t",
         "do": "skip",
