@@ -103,7 +103,6 @@ def start_steps(facts: Facts, choosers: Choosers) -> list[Step]:
 
 def _needed_images(facts: Facts) -> frozenset[str]:
     """Images that this plan will actually need."""
-    from tasks.facts.cluster import Presence
     from tasks.run import registries
 
     settings = facts.settings
@@ -111,6 +110,6 @@ def _needed_images(facts: Facts) -> frozenset[str]:
     if registries.missing(facts):
         needed.add(settings.registries.image)
     grows = facts.shape.agents > len(facts.cluster.of("agent"))
-    if grows or facts.cluster.presence in (Presence.ABSENT, Presence.INCOMPLETE):
+    if grows or facts.cluster.presence.to_create:
         needed |= {image for image in facts.images if image != settings.registries.image}
     return frozenset(needed)

@@ -17,6 +17,7 @@ from tasks.engine.work import AwaitRelease, InstallRelease
 from tasks.run.task import run_part, task
 from tasks.settings.derived import (
     API_READY,
+    FINGERPRINT,
     HELM,
     NAMESPACES,
     QUOTAS,
@@ -90,7 +91,6 @@ def _key(release: Release) -> str:
 
 def _why(facts: Facts, release: Release, chart: Chart) -> str | None:
     """Why a release must be installed or upgraded; None if it need not be."""
-    from tasks.clients import helm
     from tasks.run.releases import fingerprint
 
     if facts.live is None:
@@ -102,7 +102,7 @@ def _why(facts: Facts, release: Release, chart: Chart) -> str | None:
         return "its namespace is being deleted"
     if live.status != "deployed":
         return f"its status is {live.status}"
-    if live.labels.get(helm.FINGERPRINT) != fingerprint(facts, release, chart):
+    if live.labels.get(FINGERPRINT) != fingerprint(facts, release, chart):
         return "its chart or values have changed"
     gone = facts.live.gone.get((release.namespace, release.name), ())
     if gone:
@@ -155,10 +155,9 @@ def _left_behind(facts: Facts, live: LiveRelease) -> bool:
     Or, in a cluster of this project, its first installation failed at hooks before any object was created.
     What is in a namespace that is being deleted is deleted with it.
     """
-    from tasks.clients import helm
     from tasks.run.releases import is_pending
 
-    again = facts.owns_cluster and helm.FINGERPRINT in live.labels and live.ended_before_objects
+    again = facts.owns_cluster and FINGERPRINT in live.labels and live.ended_before_objects
     return (is_pending(live) or again) and not facts.namespace_ends(live.namespace)
 
 

@@ -93,7 +93,7 @@ def judge(facts: Facts, name: str) -> tuple[list[Row], int]:
 
     presence = facts.cluster.presence
     if facts.owns_cluster:
-        if presence in (Presence.ABSENT, Presence.INCOMPLETE):
+        if presence.to_create:
             why = "" if presence is Presence.ABSENT else "its creation was not completed"
             return [Row(what=f"cluster {name}", state="absent", detail=why or "invoke up creates it")], ABSENT
         if presence is Presence.STOPPED:

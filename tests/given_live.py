@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote
 
-from tasks.clients import helm
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Cancel, Context, Report, Result, Step
 from tasks.facts.facts import Facts, Live
@@ -18,6 +17,7 @@ from tasks.kube.client import Api, ApiError
 from tasks.kube.objects import FIELD_MANAGER, Key, key
 from tasks.kube.ownership import CREATED_BY, marked
 from tasks.kube.releases import LiveRelease
+from tasks.settings.derived import FINGERPRINT
 
 Object = dict[str, Any]
 KINDS: Mapping[tuple[str, str], tuple[str, bool]] = {
@@ -261,7 +261,7 @@ def release(fingerprint: str | None = None, **changes: Any) -> LiveRelease:
     `server_side`: how it was applied; `server_side_before`: how the revision before was.
     """
     given: dict[str, Any] = {"name": "web", "namespace": "web", "status": "deployed", "revision": 1}
-    given["labels"] = {} if fingerprint is None else {helm.FINGERPRINT: fingerprint}
+    given["labels"] = {} if fingerprint is None else {FINGERPRINT: fingerprint}
     built, hooks, crds = (changes.pop(name, ()) for name in ("objects", "hooks", "crds"))
     now, before = ("ssa" if changes.pop(name, False) else "" for name in ("server_side", "server_side_before"))
     files = [{"name": "crds/all.yaml", "data": base64.b64encode(manifest(*crds).encode()).decode()}]

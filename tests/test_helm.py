@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from tasks import helm
-from tasks.clients import helm as commands
 from tasks.core.errors import LaunchError
 from tasks.engine.graph import fitted
 from tasks.engine.step import State
@@ -19,7 +18,7 @@ from tasks.kube.objects import Key
 from tasks.kube.releases import LiveRelease
 from tasks.run.charts import chart_of
 from tasks.run.releases import fingerprint
-from tasks.settings.derived import NAMESPACES, QUOTAS, SECRETS
+from tasks.settings.derived import FINGERPRINT, NAMESPACES, QUOTAS, SECRETS
 from tasks.settings.schema import Settings
 from tests import given
 from tests.given_live import (
@@ -94,7 +93,7 @@ def test_a_release_goes_in_when_everything_that_it_may_need_is_there(tmp_path: P
         ({}, None),
         ({"status": "failed"}, "its status is failed"),
         ({"status": "superseded"}, "its status is superseded"),
-        ({"labels": {commands.FINGERPRINT: "another"}}, "its chart or values have changed"),
+        ({"labels": {FINGERPRINT: "another"}}, "its chart or values have changed"),
         ({"labels": {}}, "its chart or values have changed"),
         ({"namespace": "elsewhere"}, "it is missing"),
         ({"name": "other"}, "it is missing"),

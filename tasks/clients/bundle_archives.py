@@ -14,7 +14,7 @@ from typing import IO
 from tasks.clients.bundle import INDEX, LAYOUT, LOCK, Bundle, Lock, member
 from tasks.core.errors import LaunchError
 
-_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _BLOCK, _END = 512, b"\0" * 1024
 
 
@@ -141,7 +141,7 @@ def _index(lock: Lock) -> bytes:
     system, _, arch = lock.platform.partition("/")
     rows = [
         {
-            "mediaType": _MANIFEST,
+            "mediaType": MANIFEST,
             "digest": image.manifest,
             "size": lock.blobs[image.manifest],
             "platform": {"os": system, "architecture": arch.partition("/")[0]},

@@ -17,11 +17,12 @@ from typing import Any
 
 from tasks.clients.postrender import PostRenderer
 from tasks.process.command import Command, duration
+from tasks.settings.derived import FINGERPRINT
 
 MANAGER = "helm"
 """The field manager of both versions (Helm: `kube.ManagedFieldsManager`)."""
-FINGERPRINT = "openframe.dev/fingerprint"
-"""Label of a release (Helm 3.13 or later): fingerprint of the chart and values that it was installed with."""
+KEEP = "helm.sh/resource-policy"
+"""Annotation that excludes an object from deletion."""
 REPOSITORIES = "repositories.yaml"
 GRACE = 10.0
 """Seconds that a command gets beyond Helm's own timeout, so that Helm can report it."""

@@ -27,7 +27,6 @@ from tasks.core.yaml_text import edited
 
 _EXTENSION = "openframe"
 _LISTS = ("clusters", "users", "contexts")
-_TAGS = frozenset({None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
 _AUTHORITY = "certificate-authority-data"
 _HERE = frozenset({"localhost", "0.0.0.0", "::", "::1", "host.docker.internal"})  # noqa: S104 - as k3d writes it
 _PATIENCE = 10.0
@@ -326,7 +325,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         raise Unfit(path, str(error)) from None
     for event in yaml.events(text):
-        if getattr(event, "tag", None) not in _TAGS:
+        if getattr(event, "tag", None) not in yaml.NO_TYPE:
             raise Unfit(path, f"line {event.start_mark.line + 1}: the tag {event.tag} is not supported here")
     try:
         document = yaml.load(text)

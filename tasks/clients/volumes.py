@@ -98,6 +98,11 @@ def _run(
     return Command(argv=argv, feed=feed, shown_stdin="DATA", deadline=_DEADLINE)
 
 
+def volume_name(operation: str, place: str) -> str:
+    """The volume of a node in a snapshot; `place`: as `server-0`."""
+    return f"openframe-snapshot-{operation}-{place}"
+
+
 def sizes(image: str, owner: str, sources: Sequence[str]) -> Command:
     """Kilobytes of each volume, then those that are free beside them."""
     return _run(image, owner, [f"{source}:/from/{n:03}:ro" for n, source in enumerate(sources)], _SIZES)

@@ -29,6 +29,8 @@ MOST_DEPTH, MOST_VALUES = 200, 2_000_000
 too: nine lines of them can produce a thousand million values."""
 
 _TAG = "tag:yaml.org,2002:"
+NO_TYPE = frozenset({None, "!", *(f"{_TAG}{kind}" for kind in ("str", "seq", "map"))})
+"""Tags that do not change the type of a value."""
 _WORDS: Final[Mapping[str, bool | float | None]] = {
     **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
     **dict.fromkeys(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), False),

@@ -175,6 +175,11 @@ class Presence(Enum):
     FOREIGN = "foreign"
     """A cluster of this name that this project did not create, or that belongs to another user of the engine."""
 
+    @property
+    def to_create(self) -> bool:
+        """Whether a launch creates the cluster."""
+        return self in (Presence.ABSENT, Presence.INCOMPLETE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Node:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadInput
 from tasks.facts.facts import Network
+from tasks.facts.trust import FILES
 
 if TYPE_CHECKING:
     from tasks.settings.schema import Settings
 
-BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s.*?-----END CERTIFICATE-----", re.DOTALL)
 _DER = b"\x30\x82"
 """The beginning of a binary certificate (X.690: a sequence of more than 255 bytes)."""
@@ -36,7 +36,7 @@ def network(settings: Settings, environ: Mapping[str, str], root: Path) -> Netwo
     found = proxies(settings, environ)
     files = [(name, "network.ca") for name in given.ca]
     if not files and given.from_environment:
-        files = [(value, name) for name in BUNDLES if (value := environ.get(name, "").strip())][:1]
+        files = [(value, name) for name in FILES if (value := environ.get(name, "").strip())][:1]
     certificates = [each for name, place in files for each in _certificates(root, name, place)]
     text = "".join(f"{each}\n" for each in dict.fromkeys(certificates))
     return Network(http=found.http, https=found.https, direct=found.direct, authorities=text)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from tasks.facts.facts import concurrently
 from tasks.kube.client import Api, ApiError
-from tasks.kube.objects import Key, path, root
+from tasks.kube.objects import NO_RELEASES, Key, path, root
 from tasks.kube.ownership import CREATED_BY
 
 Item = Mapping[str, Any]
@@ -45,8 +45,6 @@ _BUILT_IN = frozenset(
     }
 )
 """API groups of Kubernetes itself: all others are custom resources, or aggregated APIs."""
-_HELMS = "fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"
-"""Helm stores each revision of a release in a Secret of up to 1 MiB: releases are read separately."""
 
 
 class Kind(NamedTuple):
@@ -154,7 +152,7 @@ def _listed(api: Api, lists: Sequence[tuple[Kind, str, str]], homes: Sequence[st
 
 
 def _list(api: Api, kind: Kind, where: str, query: str, homes: Sequence[str]) -> tuple[dict[Key, Item], str]:
-    more = [query, _HELMS if (kind.api_version, kind.kind) == ("v1", "Secret") else ""]
+    more = [query, NO_RELEASES if (kind.api_version, kind.kind) == ("v1", "Secret") else ""]
     selected = "&".join(each for each in more if each)
     try:
         rows = api.get(f"{where}?{selected}" if selected else where)["items"] or ()

@@ -37,7 +37,7 @@ def ports_for(
 
     `published`: ports that containers publish, if already known.
     """
-    if cluster.presence in (Presence.ABSENT, Presence.INCOMPLETE):
+    if cluster.presence.to_create:
         return choose_ports(programs, settings, frozenset(), host, own=held_by(cluster), published=published)
     api = cluster.port(6443) or settings.cluster.ports.api
     early = cluster.port(6443, first_server=True)

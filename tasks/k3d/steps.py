@@ -289,7 +289,7 @@ def limit_steps(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
 def _limit(facts: Facts, role: str, cpus: float, memory: int, count: int, context: Context) -> None:
     """Node names are known for a cluster that this run creates; others are found by exact label."""
     nodes = [f"k3d-{facts.name}-{role}-{number}" for number in range(count)]
-    if facts.cluster.presence not in (Presence.ABSENT, Presence.INCOMPLETE):
+    if not facts.cluster.presence.to_create:
         labels = (f"{docker.CLUSTER_LABEL}={facts.name}", f"k3d.role={role}")
         nodes = facts.programs.run(docker.containers(*labels), context).out.split()
     if nodes:

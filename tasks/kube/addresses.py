@@ -12,12 +12,12 @@ import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tasks.core.proxies import Network
 from tasks.settings import k3s_arguments as k3s
 
 if TYPE_CHECKING:
     from tasks.settings.schema import Settings
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 DOCKER_NETWORKS = ("172.16.0.0/12", "192.168.0.0/16")
 """Docker's default subnets for networks (docs: dockerd, default-address-pools)."""

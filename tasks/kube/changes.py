@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.core.redact import redact
-from tasks.kube.objects import FINGERPRINT, Path, is_secret
+from tasks.kube.objects import Path, is_secret
+from tasks.settings.derived import FINGERPRINT
 from tasks.settings.origin import may_be_secret
 
 Item = Mapping[str, Any]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.core.redact import MASK, conceal, conceal_found, redact
 from tasks.core.units import mib
-from tasks.kube.objects import decoded, is_secret
+from tasks.kube.objects import NO_RELEASES, decoded, is_secret
 from tasks.kube.releases import releases
 from tasks.settings.origin import may_be_secret, without_assigned
 
@@ -55,14 +55,14 @@ def conceal_cluster(api: Api, namespaces: Iterable[str] | None, names: Iterable[
     `names`: namespace and name of the releases, where not all are read.
     """
     places = ["/api/v1/secrets"] if namespaces is None else [f"/api/v1/namespaces/{n}/secrets" for n in namespaces]
-    query = "fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"
     for place in places:
-        secrets = [{**row, "apiVersion": "v1", "kind": "Secret"} for row in api.get(f"{place}?{query}")["items"] or ()]
+        found = api.get(f"{place}?{NO_RELEASES}")["items"] or ()
+        secrets = [{**row, "apiVersion": "v1", "kind": "Secret"} for row in found]
         conceal_secrets(secrets)
         for each in secrets:
             for value in decoded(each).values():
-                for found in _ASSIGNED.findall(value.decode("utf-8", "replace")):
-                    conceal_found(found)
+                for assigned in _ASSIGNED.findall(value.decode("utf-8", "replace")):
+                    conceal_found(assigned)
     for only in [None] if namespaces is None else names:
         for installed in releases(api, only).values():
             conceal_values(installed.values)

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.core.units import quantity
-from tasks.kube.objects import FIELD_MANAGER, FINGERPRINT, Path, as_stored, decoded, index, is_secret, key_of, shown
+from tasks.kube.objects import FIELD_MANAGER, Path, as_stored, decoded, index, is_secret, key_of, shown
+from tasks.settings.derived import FINGERPRINT
 
 Item = Mapping[str, Any]
 MISSING = "missing"

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from tasks.core.errors import BadInput
 from tasks.core.files import sha256
 from tasks.kube.client import Api, ApiError, built_in
+from tasks.settings.derived import FINGERPRINT
 
 Path = tuple[str | int, ...]
 """Names of fields and indexes of items, from the top."""
@@ -24,8 +25,6 @@ FIELD_MANAGER = "openframe"
 """Field manager of this project (Kubernetes: server-side apply)."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 """The well-known label (Kubernetes: recommended labels); its value is `FIELD_MANAGER`."""
-FINGERPRINT = "openframe.dev/fingerprint"
-"""Annotation: digest of the object as applied. Not on Secrets: a digest of a short password reveals it."""
 
 
 class Key(NamedTuple):
@@ -227,8 +226,8 @@ def repeat(value: Any, name: str, texts: Sequence[str]) -> Any:  # noqa: ANN401
 
 _MANY = 2
 """From this number of objects of one kind, one list is cheaper than single reads."""
-_LEFT_OUT = {("v1", "Secret"): "?fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"}
-"""Filter for lists: Helm stores each revision of a release in a Secret of up to 1 MiB."""
+NO_RELEASES = "fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"
+"""Filter for lists of Secrets: Helm stores each revision of a release in one of up to 1 MiB."""
 
 _OF_K3S = re.compile(
     r"(?:[^/]+\.)?(?:traefik\.io|containo\.us|cattle\.io|gateway\.networking\.k8s\.io|metrics\.k8s\.io)/.*"
@@ -323,8 +322,9 @@ def _look(
     if len(places) >= _MANY:
         scopes = {namespace for namespace, _ in places}
         scope = path(api_version, plural, scopes.pop() if len(scopes) == 1 else "")
+        scope += f"?{NO_RELEASES}" if (api_version, kind) == ("v1", "Secret") else ""
         try:
-            items = api.get(scope + _LEFT_OUT.get((api_version, kind), ""))["items"] or ()
+            items = api.get(scope)["items"] or ()
         except ApiError as error:
             if error.code != 403:  # without permission to list, single reads may be allowed
                 raise

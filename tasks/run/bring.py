@@ -23,7 +23,6 @@ from tasks.view.console import err
 
 Earlier = tuple[Sequence[Step], Sequence[Result]]
 """Steps of this call that have run, and their results."""
-_MISSING = (Presence.ABSENT, Presence.INCOMPLETE)
 _NOT_KEPT = "the cluster could not be recorded as complete"
 
 
@@ -133,7 +132,7 @@ def restorable(facts: Facts) -> Facts:
     from tasks.k3d.restore import refuse_misfit
 
     assert facts.restore is not None
-    if facts.cluster.presence not in _MISSING:
+    if not facts.cluster.presence.to_create:
         raise BadInput(
             f"the cluster '{facts.name}' already exists",
             why="a snapshot creates a cluster, and never changes an existing one",
@@ -165,7 +164,7 @@ def remember_complete(facts: Facts) -> None:
     """
     from tasks.core.files import remembered, write_whole
 
-    if facts.cluster.presence in _MISSING:
+    if facts.cluster.presence.to_create:
         return
     path, known = facts.paths.complete, facts.cluster.first
     if known is not None and remembered(path) == known.id:
@@ -193,7 +192,7 @@ def refuse_unfit(session: Session, facts: Facts) -> None:
 
     They use facts that are known, or need no process.
     """
-    if facts.cluster.presence not in _MISSING:
+    if not facts.cluster.presence.to_create:
         return
     from tasks.checks.examine import brief, examine, problems
     from tasks.checks.finding import Unfit
@@ -214,7 +213,7 @@ def _roll_back(facts: Facts) -> None:
     from tasks.engine.scheduler import Run
     from tasks.process.children import CHILDREN
 
-    if facts.cluster.presence not in _MISSING:
+    if not facts.cluster.presence.to_create:
         err(["--rollback: the cluster existed before this run, so it stays"])
         return
     try:

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from tasks.clients import docker, registry_http
 from tasks.clients.bundle import NAME, Bundle, File, Image, Lock
-from tasks.clients.bundle_archives import Writer
+from tasks.clients.bundle_archives import MANIFEST, Writer
 from tasks.core.errors import BadInput, LaunchError, attempt
 from tasks.core.files import remembered, replacing, write_whole
 from tasks.core.imageref import Reference, images_of, parse
@@ -254,8 +254,7 @@ def _of_engine(facts: Facts, wish: Wish, found: Found, name: str, context: Conte
             layers.append(_part(f"layer.v1.tar+{kind}", found.file(packed), packed.stat().st_size))
         raw = member(listed["Config"]).read()
     config = _part("config.v1+json", found.data(raw), len(raw))
-    media = "application/vnd.oci.image.manifest.v1+json"
-    text = json.dumps({"schemaVersion": 2, "mediaType": media, "config": config, "layers": layers}, sort_keys=True)
+    text = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}, sort_keys=True)
     digest = found.data(text.encode())
     return Image(digest=digest, manifest=digest, engine=True)
 

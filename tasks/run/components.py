@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.engine.step import Context, Report, Step
-from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts, Live
 from tasks.facts.running import system_items
 from tasks.k3d.arguments import disabled
@@ -38,7 +37,6 @@ TASK = "health"
 IN_USE = "health: components in use"
 DEFER, RELEASE = "health: defer metrics-server", "health: start metrics-server"
 ALL = "all"
-_CREATED = (Presence.ABSENT, Presence.INCOMPLETE)
 _DISABLED_AS = {PROVISIONER: "local-storage"}
 """Names of components for `--disable` that differ (k3s: Packaged Components)."""
 _METRICS_API = Key("apiregistration.k8s.io/v1", "APIService", None, "v1beta1.metrics.k8s.io")
@@ -121,7 +119,7 @@ def defers(facts: Facts) -> bool:
     """Whether metrics-server starts after the launch: in a new cluster, if nothing is known to need it."""
     from tasks.run.desired import user_objects
 
-    new = facts.cluster.presence in _CREATED and facts.restore is None
+    new = facts.cluster.presence.to_create and facts.restore is None
     if not new or METRICS in off(facts) or waited_for(facts)(METRICS):
         return False
     return all(each.get("kind") != "HorizontalPodAutoscaler" for each in user_objects(facts))
@@ -133,7 +131,7 @@ def deferral_steps(facts: Facts, found: Sequence[Step]) -> list[Step]:
     The next launch removes what a killed or failed one has left.
     """
     new = defers(facts)
-    left = facts.cluster.presence not in _CREATED and facts.paths.deferral.exists()
+    left = not facts.cluster.presence.to_create and facts.paths.deferral.exists()
     if not new and not left:
         return []
     # a step of the user's own may need it

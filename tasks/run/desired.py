@@ -12,7 +12,7 @@ from tasks.core.units import quantity
 from tasks.facts.facts import Facts
 from tasks.kube.drift import differences
 from tasks.kube.objects import Key, fill, finish, is_namespace, key, opened, repeat, unmarked
-from tasks.settings.words import dns_label
+from tasks.settings.words import SYSTEM_NAMESPACES, dns_label
 
 if TYPE_CHECKING:
     from tasks.settings.schema import Settings
@@ -69,7 +69,7 @@ def namespace_names(facts: Facts) -> tuple[str, ...]:
     settings = facts.settings
     more = [release.namespace for release in facts.releases]
     more += [name for secret in settings.secrets for name in secret.namespaces or ()]
-    theirs = {"default", "kube-system", "kube-public", "kube-node-lease"}
+    theirs = {"default", *SYSTEM_NAMESPACES}
     return tuple(dict.fromkeys([*settings.namespaces, *(name for name in more if name not in theirs)]))
 
 

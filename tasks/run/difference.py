@@ -100,7 +100,7 @@ def changes(facts: Facts, steps: Sequence[Step], *, recreate: bool = False) -> C
     """
     wanted = {step.name: step for step in steps if step.skip is None and step.name != kubeconfig.SWITCH}
     installs = [each for each in facts.releases if install_name(each) in wanted]
-    if facts.owns_cluster and (recreate or facts.cluster.presence in (Presence.ABSENT, Presence.INCOMPLETE)):
+    if facts.owns_cluster and (recreate or facts.cluster.presence.to_create):
         return Changes(
             cluster=facts.name,
             presence="recreated" if recreate and facts.cluster.nodes else "absent",

@@ -77,7 +77,7 @@ class CreationQueries:
 
 def _published(programs: Programs, presence: Presence) -> frozenset[int]:
     """Ports that containers publish, if a cluster is still to be created."""
-    if presence not in (Presence.ABSENT, Presence.INCOMPLETE):
+    if not presence.to_create:
         return frozenset()
     from tasks.facts.ports import docker_ports
 

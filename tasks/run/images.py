@@ -23,7 +23,6 @@ from tasks.core.imageref import Reference, architecture, images_of, parse
 from tasks.core.units import count, megabytes
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.engine.work import FetchImages, FindImages, PullAhead
-from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.facts.registries import cache_of, port_of
 from tasks.k3d.arguments import disabled
@@ -209,7 +208,7 @@ def fetch_steps(facts: Facts) -> list[Step]:
 
 def _is_made(facts: Facts) -> bool:
     """Whether this launch creates the cluster."""
-    return facts.cluster.presence in (Presence.ABSENT, Presence.INCOMPLETE)
+    return facts.cluster.presence.to_create
 
 
 def _fetch_step(facts: Facts, release: str | None, images: Sequence[str]) -> Step | None:

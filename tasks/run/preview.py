@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 Item = Mapping[str, Any]
 _AT_ONCE = 4
 """Concurrent dry runs for one release."""
-_KEEP = "helm.sh/resource-policy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +104,7 @@ class Comparison:
         def of(where: Key) -> Preview | None:
             item, desired = there[where], wanted.get(where)
             if desired is None:
-                kept = item is None or _KEEP in (item["metadata"].get("annotations") or {})
+                kept = item is None or helm.KEEP in (item["metadata"].get("annotations") or {})
                 return None if kept else Preview(what=display(before[where]), before=item, after=None)
             if item is not None and release.conflicts == "theirs":
                 desired = yielding(desired, conflicts(desired, item, own), omit=True)

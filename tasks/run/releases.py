@@ -23,6 +23,7 @@ from tasks.kube.objects import FIELD_MANAGER, Key, Resources, digest, display, f
 from tasks.kube.ownership import CREATED_BY, Foreign, installed_by, owner_of, refused
 from tasks.kube.releases import documents, releases
 from tasks.process.command import CommandFailed
+from tasks.settings.derived import FINGERPRINT
 from tasks.settings.origin import conceal_named
 from tasks.settings.references import refuse_unknown
 
@@ -136,7 +137,7 @@ def refuse_pending(facts: Facts, parts: Collection[str]) -> None:
         there = facts.installed(release)
         if there is None or not is_pending(there) or facts.namespace_ends(there.namespace):
             continue
-        if not facts.owns_cluster or helm.FINGERPRINT not in there.labels or _person_at_work(facts, release):
+        if not facts.owns_cluster or FINGERPRINT not in there.labels or _person_at_work(facts, release):
             found[f"release {release.name} in {release.namespace}"] = f"{there.status}, revision {there.revision}"
     if found:
         raise Foreign(

@@ -71,7 +71,7 @@ def export(session: Session, name: str, target: Path) -> int:
                 fix="choose a file on another disk",
             )
         own = new_id()
-        temporary = [_packed(own, node) for node in manifest.nodes]
+        temporary = [volumes.volume_name(own, node.place) for node in manifest.nodes]
         with (
             tempfile.TemporaryDirectory(dir=target.parent, prefix=prefix(target.name)) as folder,
             found.journal(own, volumes=temporary) as journal,
@@ -99,17 +99,13 @@ def _is_export(path: Path) -> bool:
     return first is not None and first.name == _MANIFEST
 
 
-def _packed(own: str, node: SavedNode) -> str:
-    return f"openframe-snapshot-{own}-{node.place}"
-
-
 def _step(name: str, action: Action) -> Step:
     return Step(name=f"snapshot: {name}", task=TASK, action=action, deadline=3600.0, expected=5.0)
 
 
 def _pack(transfer: Transfer, node: SavedNode, context: Context) -> Report:
     """Pack in a container beside the data, then copy it out with docker."""
-    facts, volume = transfer.facts, _packed(transfer.id, node)
+    facts, volume = transfer.facts, volumes.volume_name(transfer.id, node.place)
     programs, image = facts.programs, facts.shape.image
     programs.run(docker.create_volume(volume, {volumes.LABEL: transfer.id}), context)
     run_command(programs, volumes.pack(image, transfer.id, node.volume, volume), context)
@@ -159,7 +155,7 @@ def take_in(session: Session, path: Path, name: str, *, replace_old: bool) -> in
                     why=f"it is for {saved.arch}, and this engine for {facts.host.arch}",
                     fix="import it on a machine of that architecture",
                 )
-            nodes = tuple(replace(each, volume=_packed(saved.id, each)) for each in saved.nodes)
+            nodes = tuple(replace(each, volume=volumes.volume_name(saved.id, each.place)) for each in saved.nodes)
             transfer = Transfer(facts=facts, id=saved.id, folder=path.parent)
             made = [*(each.volume for each in nodes), *(each.volume for each in (old.nodes if old else ()))]
             steps = [

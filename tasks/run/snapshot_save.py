@@ -65,7 +65,7 @@ class Saving:
 
     def volume(self, node: Node) -> str:
         """The new volume of a node."""
-        return f"openframe-snapshot-{self.id}-{self.place(node)}"
+        return volumes.volume_name(self.id, self.place(node))
 
     @property
     def volumes(self) -> list[str]:

@@ -29,7 +29,6 @@ from tasks.settings.derived import HELM
 from tasks.settings.references import named_releases
 
 Item = Mapping[str, Any]
-_KEEP = "helm.sh/resource-policy"
 _OF_KUBERNETES = ("kubernetes.io", "foregroundDeletion", "orphan")
 """Domains and names of finalizers that need no controller of a release."""
 _DEFINITION, _CLAIM = "CustomResourceDefinition", "PersistentVolumeClaim"
@@ -189,7 +188,7 @@ def _of_releases(inventory: Inventory, own: Sequence[LiveRelease]) -> dict[Key, 
         wanted = [key for key in release.objects if is_custom(key.api_version)]
         for key, item in live(inventory.api, Resources(inventory.api), wanted).items():
             notes = item["metadata"].get("annotations") or {} if item is not None else {}
-            if item is not None and notes.get(RELEASE_NAME) == release.name and notes.get(_KEEP) != "keep":
+            if item is not None and notes.get(RELEASE_NAME) == release.name and notes.get(helm.KEEP) != "keep":
                 found[key] = item
     return found
 

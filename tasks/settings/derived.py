@@ -29,6 +29,10 @@ EDAC = "/sys/devices/system/edac"
 """Where Linux reports ECC memory; cAdvisor prefers it to /proc/meminfo."""
 COLLECTOR = "GOGC"
 """Variable that k3s's Go runtime and those of its children read (Go: package runtime, Environment Variables)."""
+FINGERPRINT = "openframe.dev/fingerprint"
+"""Annotation: digest of an object as applied; label of a release (Helm 3.13 or later): digest of its chart and values.
+
+Not on Secrets: a digest of a short password reveals it."""
 _DOCKER_HUB = "https://registry-1.docker.io"
 """docker.io in image names; that host itself serves none."""
 _MINOR = re.compile(r":v?1\.(\d+)\.")
@@ -63,17 +67,21 @@ def upstream_url(cache: Cache) -> str:
     return cache.url or (_DOCKER_HUB if cache.upstream == HUB else f"https://{cache.upstream}")
 
 
+def cache_slug(cache: Cache) -> str:
+    """The upstream in the name of its container."""
+    return re.sub(r"[^a-z0-9]+", "-", cache.upstream.lower()).strip("-")
+
+
 def cache_container(cache: Cache) -> str:
     """The container of a cache.
 
     One with an unusual upstream is another container: a cache is never recreated under a cluster.
     """
-    slug = re.sub(r"[^a-z0-9]+", "-", cache.upstream.lower()).strip("-")
     url = upstream_url(cache).rstrip("/")
     default = upstream_url(cache.model_copy(update={"url": None}))
     own = url != default or cache.username_env or cache.password_env
     mark = f"-{sha256(f'{url} {cache.username_env}', 6)}" if own else ""
-    return f"k3d-openframe-cache-{slug}{mark}"
+    return f"k3d-openframe-cache-{cache_slug(cache)}{mark}"
 
 
 def push_container(settings: Settings) -> str:

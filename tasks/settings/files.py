@@ -15,14 +15,13 @@ from typing import Any
 from tasks.core.documents import documents, read_text
 from tasks.core.errors import BadInput
 from tasks.core.redact import conceal_logins
-from tasks.core.yaml import events, scalar
+from tasks.core.yaml import NO_TYPE, events, scalar
 from tasks.settings.origin import FILE, Layer, Origin, Path, Problem, nearest, quoted, refusal
 
 MOST_BYTES, MOST_DEPTH, MOST_VALUES = 1_000_000, 60, 50_000
 """Far above any hand-written settings. An alias counts as often as its target."""
 
 _LETTERS = frozenset("yYnN")
-_TAGS = frozenset({None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
 """With other tags PyYAML creates values that JSON cannot represent, or raises errors of its own."""
 
 NAME = "invoke.yaml"
@@ -132,7 +131,7 @@ class _Scan:
 
         for event in events(text):
             line = event.start_mark.line + 1
-            if getattr(event, "tag", None) not in _TAGS:
+            if getattr(event, "tag", None) not in NO_TYPE:
                 raise self.refused(
                     f"the tag {event.tag} has no use in settings", line, fix="write the value without a tag"
                 )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tasks.settings import words
-from tasks.settings.derived import on_push_registry, push_container
+from tasks.settings.derived import cache_slug, on_push_registry, push_container
 from tasks.settings.merge import Node, named, origin_at
 from tasks.settings.node_filters import FORM, fault, split
 from tasks.settings.origin import BUILT_IN, DEFAULT, Finding, Origin, Path, Problem, dotted, quoted, refusal
@@ -84,8 +84,7 @@ def _registries(settings: Settings) -> Iterator[Finding]:
     first: dict[str, int] = {}
     for number, cache in enumerate(settings.registries.caches):
         path = ("registries", "caches", number)
-        slug = re.sub(r"[^a-z0-9]+", "-", cache.upstream)
-        before = first.setdefault(slug, number)
+        before = first.setdefault(cache_slug(cache), number)
         if before != number:
             why = (
                 f"{settings.registries.caches[before].upstream} has a cache already, and both would have one container"

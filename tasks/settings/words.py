@@ -121,7 +121,7 @@ _PORT = re.compile(
     r"(?:(?:(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-fA-F:]+\]):)?([0-9]{1,5})(?:-([0-9]{1,5}))?:)?"
     r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(?:tcp|udp|sctp))?"
 )
-_SYSTEM = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 
 
 def _like(pattern: re.Pattern[str] | str, must: str) -> Callable[[str], str]:
@@ -208,7 +208,7 @@ def release_name(value: str) -> str:
 
 def own_namespace(value: str) -> str:
     """Not one of Kubernetes' own: this project's quotas and policies would stop the system's pods there."""
-    if value in _SYSTEM:
+    if value in SYSTEM_NAMESPACES:
         raise ValueError("must not be one of Kubernetes' own: quotas and policies would stop the system's pods there")
     return value
 

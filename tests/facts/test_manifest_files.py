@@ -12,9 +12,9 @@ import pytest
 from tasks.core.errors import BadInput
 from tasks.core.redact import redact
 from tasks.facts.manifest_files import kustomizations, kustomized, user_objects
-from tasks.kube.objects import FIELD_MANAGER, FINGERPRINT, MANAGED_BY
+from tasks.kube.objects import FIELD_MANAGER, MANAGED_BY
 from tasks.run import desired
-from tasks.settings.derived import PARTS
+from tasks.settings.derived import FINGERPRINT, PARTS
 from tests import given
 from tests.programs import Answer, FakePrograms
 

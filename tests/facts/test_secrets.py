@@ -15,7 +15,8 @@ from tasks.core.errors import BadInput
 from tasks.core.redact import redact
 from tasks.facts.secrets import ReadFile, RunCommand, Skipped, Sources, docker_config, secret_objects
 from tasks.kube.apply import stream
-from tasks.kube.objects import FIELD_MANAGER, FINGERPRINT, MANAGED_BY, decoded
+from tasks.kube.objects import FIELD_MANAGER, MANAGED_BY, decoded
+from tasks.settings.derived import FINGERPRINT
 from tasks.settings.schema import Settings
 
 FILES = {

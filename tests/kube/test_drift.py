@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from tasks.kube.drift import DELETED, MISSING, differences, same
-from tasks.kube.objects import FINGERPRINT, MANAGED_BY, decoded, finish
+from tasks.kube.objects import MANAGED_BY, decoded, finish
+from tasks.settings.derived import FINGERPRINT
 
 RECORDED = json.loads((Path(__file__).parent / "drift_cases.json").read_text(encoding="utf-8"))
 STORAGE = "storage.k8s.io/v1"

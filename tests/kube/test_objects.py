@@ -10,7 +10,6 @@ import pytest
 from tasks.kube.client import ApiError
 from tasks.kube.objects import (
     FIELD_MANAGER,
-    FINGERPRINT,
     MANAGED_BY,
     Key,
     Resources,
@@ -21,6 +20,7 @@ from tasks.kube.objects import (
     live,
     repeat,
 )
+from tasks.settings.derived import FINGERPRINT
 from tests.given_live import FakeApi
 
 VALUES = {"IP": "127.0.0.1", "DOMAIN": "example.test"}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import BadInput
-from tasks.kube.objects import FIELD_MANAGER, FINGERPRINT, MANAGED_BY, finish, key
+from tasks.kube.objects import FIELD_MANAGER, MANAGED_BY, finish, key
 from tasks.run.desired import (
     NODE_LOCAL_DNS,
     POLICIES,
@@ -21,6 +21,7 @@ from tasks.run.desired import (
     ingress_namespace,
     namespace_objects,
 )
+from tasks.settings.derived import FINGERPRINT
 from tasks.settings.schema import Settings
 from tests import given
 from tests.given_live import obj

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from tasks import helm
-from tasks.clients import helm as commands
 from tasks.core.errors import BadInput
 from tasks.engine.step import Context, Report
 from tasks.facts.facts import Facts
 from tasks.kube.releases import LiveRelease
 from tasks.process.command import CommandFailed
 from tasks.run.releases import edited, merged_values, release_fingerprint
+from tasks.settings.derived import FINGERPRINT
 from tasks.settings.schema import Release, Settings
 from tests import given
 from tests.given_direct import DirectApi
@@ -292,7 +292,7 @@ def test_a_release_that_leaves_fields_to_others_is_as_configured_afterwards(tmp_
     settings = configured({"conflicts": "theirs"})
     program = Helm(manifest(web(1)))
     upgraded(tmp_path, program, FakeApi(web(5, SCALED)), there=release("old", objects=[web(1)]), settings=settings)
-    mark = program.line.partition(f"{commands.FINGERPRINT}=")[2].split()[0]
+    mark = program.line.partition(f"{FINGERPRINT}=")[2].split()[0]
     step = named(helm.steps(of(tmp_path, settings, live=live(release(mark)))))[INSTALL]
     assert step.skip is not None
     ours = named(helm.steps(of(tmp_path, live=live(release(mark)))))[INSTALL]
