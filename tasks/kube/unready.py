@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.core.errors import Diagnosis
 from tasks.diagnose.events import diagnose_events, diagnose_pending_pull, is_outdated
-from tasks.diagnose.pods import condition, diagnose_pod, diagnose_workload, most_telling, part
+from tasks.diagnose.pods import condition, diagnose_pod, diagnose_workload, most_telling, part, rows
 from tasks.kube.client import Api, ApiError
 from tasks.kube.objects import Key
 
@@ -18,6 +18,9 @@ _REVISION = "deployment.kubernetes.io/revision"
 _MAKING = 3.0
 """Seconds in which a node normally creates a pod: its network, and the pause container."""
 _HASH = "controller-revision-hash"
+_PROBES = ("readinessProbe", "startupProbe")
+_REASONS, _CAUSES = ("FailedCreatePodSandBox", "Unhealthy"), ("disk-full", "probe-program")
+"""Warnings that are considered before a wait has timed out, and what is reported of them."""
 
 
 def diagnose_unready(
@@ -50,7 +53,8 @@ def _all(api: Api, late: Mapping[Key, Item | None], since: str, *, events: bool)
         for item in items:
             yield from (diagnose_pod(pod) for pod in pods_of(item, pods, sets))
         if not events:
-            yield _full_disk(api, namespace, {pod["metadata"]["name"] for pod in pods if _in_the_making(pod)})
+            unclear = {pod["metadata"]["name"] for pod in pods if _in_the_making(pod) or _probed_by_command(pod)}
+            yield _in_events_only(api, namespace, unclear)
     if events:
         for namespace, items in places.items():
             found = api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
@@ -68,13 +72,20 @@ def _in_the_making(pod: Item) -> bool:
     return placed and part(pod, "status").get("phase") == "Pending" and diagnose_pod(pod) is None
 
 
-def _full_disk(api: Api, namespace: str, pods: Collection[str]) -> Diagnosis | None:
-    """For pods that are being created: a full disk of the node appears in events only."""
+def _probed_by_command(pod: Item) -> bool:
+    """Whether it runs and is not ready, and a command in one of its containers decides on that."""
+    probes = (part(row, probe) for row in rows(part(pod, "spec"), "containers") for probe in _PROBES)
+    running = part(pod, "status").get("phase") == "Running" and condition(pod, "Ready").get("status") != "True"
+    return running and any("exec" in probe for probe in probes)
+
+
+def _in_events_only(api: Api, namespace: str, pods: Collection[str]) -> Diagnosis | None:
+    """A full disk of a pod's node, or a probe's command that does not exist: the pod's status shows neither."""
     if not pods:
         return None
     events = api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
-    found = diagnose_events([event for event in events if event.get("reason") == "FailedCreatePodSandBox"], pods)
-    return found if found is not None and found.cause == "disk-full" else None
+    found = diagnose_events([event for event in events if event.get("reason") in _REASONS], pods)
+    return found if found is not None and found.cause in _CAUSES else None
 
 
 def _made(item: Item) -> str:

@@ -301,3 +301,27 @@ def test_a_node_without_room_for_its_first_image_is_told_by_events(message: str,
         )
     if ends:
         assert "disk is full" in str(caught.value)
+
+
+MISSING = 'Readiness probe errored: rpc error: OCI runtime exec failed: exec: "{}": {}: unknown'
+
+
+@pytest.mark.usefixtures("closely")
+@pytest.mark.parametrize(
+    ("message", "ends"),
+    [
+        (MISSING.format("podcli", "executable file not found in $PATH"), True),
+        (MISSING.format("/bin/sh", "stat /bin/sh: no such file or directory"), True),
+        (MISSING.format("/data/ready.sh", "stat /data/ready.sh: no such file or directory"), False),
+        ("Readiness probe failed: cat: /tmp/ready: No such file or directory", False),
+    ],
+    ids=["not in the image", "no shell", "the container may write it", "an ordinary result"],
+)
+def test_a_probe_whose_program_is_not_in_the_image_ends_the_wait(message: str, ends: bool) -> None:
+    runs = {"name": "web", "ready": False, "state": {"running": {"startedAt": LONG_AGO}}}
+    there = pod(status={"phase": "Running", "containerStatuses": [runs]})
+    there["spec"] = {"containers": [{"name": "web", "readinessProbe": {"exec": {}}}]}
+    kind: type[Exception] = Failed if ends else NotInTime
+    with pytest.raises(kind) as caught:
+        wait_ready(FakeApi(unready(), replica_set(), there, event("Unhealthy", message)), [WEB], eager(deadline=0.2))
+    assert ("the image has no" in str(caught.value)) is ends
