@@ -58,8 +58,8 @@ def unmirrored(facts: Facts) -> list[Step]:
     """When the caches are removed: remove the mirror from Docker, or a later program on that port could serve as it."""
     from tasks.host.daemon import away, locate
     from tasks.host.daemon_json import DOWNLOADS, MIRRORS, UPLOADS, Desired
-    from tasks.host.tune import Work, recorded
-    from tasks.host.writer import NoRights, reader, writer_for
+    from tasks.host.tune import recorded, work_at
+    from tasks.host.writer import NoRights, reader
 
     host, look = facts.host, reader(facts.programs)
     if host is None or away(host) or facts.backend.rehearsed:
@@ -69,7 +69,7 @@ def unmirrored(facts: Facts) -> list[Step]:
     if record is None or MIRRORS not in record.changes:
         return []
     try:
-        work = Work(programs=facts.programs, writer=writer_for(place.file, facts.programs), place=place)
+        work = work_at(place, facts.programs)
     except NoRights as error:
         return [Step(name=UNMIRROR, task=TASK, skip=f"{error.what}; `invoke docker-tune --undo`, as root, does it")]
     ours = {key: each.set for key, each in record.changes.items()}
@@ -83,8 +83,8 @@ def _automatic(facts: Facts, host: Engine) -> list[Step]:
     from tasks.facts.registries import port_of
     from tasks.host.daemon import away, elsewhere, locate
     from tasks.host.daemon_json import MIRRORS
-    from tasks.host.tune import Work, plan, recorded, settled
-    from tasks.host.writer import reader, writer_for
+    from tasks.host.tune import plan, recorded, settled, work_at
+    from tasks.host.writer import reader
 
     settings, look = facts.settings, reader(facts.programs)
     if away(host):
@@ -102,7 +102,7 @@ def _automatic(facts: Facts, host: Engine) -> list[Step]:
     found = [Step(name=FILE, task=TASK, skip="; ".join((f"{place.file} is as configured", *made.left)))]
     if done and not late:
         return found
-    work = Work(programs=facts.programs, writer=writer_for(place.file, facts.programs), place=place)
+    work = work_at(place, facts.programs)
     lock = _lock(facts.paths.state.parent)
     if not done:
         found = [_step(FILE, _unless_untouched(_acting(work, lambda: desired, lock)), "; ".join(made.messages))]
@@ -121,8 +121,8 @@ def _automatic(facts: Facts, host: Engine) -> list[Step]:
 def _tuning(session: Session) -> Step:
     from tasks.facts.engine import engine
     from tasks.host.daemon import away, elsewhere, locate
-    from tasks.host.tune import Work
-    from tasks.host.writer import reader, writer_for
+    from tasks.host.tune import work_at
+    from tasks.host.writer import reader
 
     settings: Settings = session.settings
     programs = session.programs()
@@ -134,7 +134,7 @@ def _tuning(session: Session) -> Step:
     if away(host):
         raise elsewhere(host, desired)
     place = locate(host, session.environ, settings.docker.daemon_json, reader(programs))
-    work = Work(programs=programs, writer=writer_for(place.file, programs), place=place)
+    work = work_at(place, programs)
     missing = "the cache of Docker Hub does not exist (invoke registry creates it), so it is not set as a mirror"
     act = _acting(work, lambda: desired, _lock(session.state / "clusters"))
     return _step(FILE, act if desired.mirror or cache is None else _saying(act, missing), str(place.file))
@@ -145,9 +145,9 @@ def _undoing(session: Session) -> Step:
     from tasks.core.lock import held
     from tasks.facts.engine import engine
     from tasks.host.daemon import Place, away, known, locate
-    from tasks.host.tune import Work, record_path
+    from tasks.host.tune import record_path, work_at
     from tasks.host.tune import undo as give_back
-    from tasks.host.writer import reader, writer_for
+    from tasks.host.writer import reader
 
     programs = session.programs()
     look, setting = reader(programs), session.settings.docker.daemon_json
@@ -161,7 +161,7 @@ def _undoing(session: Session) -> Step:
     place = next((each for each in places if look(record_path(each.file)) is not None), places[0])
     if look(record_path(place.file)) is None:
         return Step(name=UNDO, task=TASK, skip=f"nothing in {place.file} is this project's")
-    work = Work(programs=programs, writer=writer_for(place.file, programs), place=place)
+    work = work_at(place, programs)
     lock = _lock(session.state / "clusters")
 
     def act(context: Context) -> Report | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks import namespaces
 from tasks.core.errors import LaunchError
+from tasks.core.files import create_marker
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.engine.work import AwaitRelease, InstallRelease
 from tasks.run.task import run_part, task
@@ -163,15 +163,14 @@ def _left_behind(facts: Facts, live: LiveRelease) -> bool:
 
 def _clear(facts: Facts, release: Release, live: LiveRelease) -> Step:
     from tasks.diagnose.command import run_command
-    from tasks.kube.releases import releases
+    from tasks.kube.releases import release_in
     from tasks.run.releases import clearing, is_pending
 
     gone = "--clear-pending" if facts.clear_pending else "its Helm process is gone"
 
     def act(context: Context) -> Report | None:
         if not facts.owns_cluster:
-            place = (release.namespace, release.name)
-            now = releases(facts.api(), place).get(place)
+            now = release_in(facts.api(), release.namespace, release.name)
             if now is None or (now.status, now.revision) != (live.status, live.revision):
                 return Report(skipped=True, why="the other Helm has finished its work on it")
         return Report(exit_code=run_command(facts.helm_programs, clearing(facts, release, live), context).code)
@@ -195,12 +194,12 @@ def _clear_own(facts: Facts, release: Release, context: Context) -> None:
     might.
     """
     from tasks.diagnose.command import run_command
-    from tasks.kube.releases import releases
+    from tasks.kube.releases import release_in
     from tasks.run.releases import clearing
 
     if not facts.owns_cluster:
         return
-    live = releases(facts.api()).get((release.namespace, release.name))
+    live = release_in(facts.api(), release.namespace, release.name)
     if live is None:
         return
     first = live.status == "failed" and live.revision == 1 and facts.installed(release) is None
@@ -257,13 +256,13 @@ def _applied_again(facts: Facts, release: Release, context: Context) -> tuple[st
 
 def _server_side(facts: Facts, release: Release, context: Context) -> bool:
     """Whether Helm will use server-side apply: version 4 does, except for releases applied otherwise (Helm 3)."""
-    from tasks.kube.releases import releases
+    from tasks.kube.releases import release_in
 
     if facts.helm_major < 4:
         return False
     live = facts.installed(release)
     if context.attempt > 1 or (live is not None and _left_behind(facts, live)):  # it has been cleared
-        live = releases(facts.api()).get((release.namespace, release.name))
+        live = release_in(facts.api(), release.namespace, release.name)
     return live is None or live.server_side
 
 
@@ -303,7 +302,7 @@ def _upgrade(
     with attended(facts, release, context) as inner:
         done = run_command(facts.helm_programs, command, inner, quiet=True)  # the manifest may contain secrets
     if stamp is not None:
-        _keep(stamp)
+        create_marker(stamp)
     manifest = helm.manifest_of(done.out)
     if manifest is not None:
         facts.outputs.manifests[_key(release)] = manifest
@@ -321,13 +320,6 @@ def _stamp(facts: Facts, mark: str, archive: str) -> Path | None:
         return None
     name = digest([mark, Path(archive).name, facts.shape.image, facts.helm_version])
     return facts.paths.cache / "validated" / name
-
-
-def _keep(stamp: Path) -> None:
-    """Without the marker the chart is validated again."""
-    with contextlib.suppress(OSError):
-        stamp.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        stamp.touch(mode=0o600)
 
 
 def _ready(facts: Facts, release: Release, *, changed: bool) -> Step:
@@ -383,12 +375,12 @@ def _wanted(facts: Facts, release: Release) -> tuple[tuple[Key, ...], tuple[Key,
     Also its Services of type LoadBalancer, and the part of that manifest that cannot be parsed.
     """
     from tasks.kube.components import balanced
-    from tasks.kube.releases import documents, releases, unreadable, wanted_refs
+    from tasks.kube.releases import documents, release_in, unreadable, wanted_refs
 
     manifest, namespace = facts.outputs.manifests.get(_key(release)), release.namespace
     if manifest is not None:
         return wanted_refs(manifest, namespace), balanced(documents(manifest), namespace), unreadable(manifest)
-    live = releases(facts.api()).get((namespace, release.name))
+    live = release_in(facts.api(), namespace, release.name)
     if live is None:
         raise LaunchError(
             f"the release '{release.name}' does not exist",

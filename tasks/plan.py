@@ -174,7 +174,7 @@ def _notes(facts: Facts, *, recreate: bool) -> list[str]:
     if presence is Presence.STOPPED:
         state = "paused" if facts.cluster.only_paused else "stopped"
         notes.append(f"The cluster is {state}: differences are visible only when it runs, so the plan shows all of it.")
-    if presence in (Presence.RUNNING, Presence.STOPPED):
+    if presence.complete:
         differs = differences(facts)
         if differs:
             notes.append("`up` will refuse: k3d cannot change in place " + "; ".join(differs) + " (see --recreate).")

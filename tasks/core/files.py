@@ -101,6 +101,13 @@ def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
         file.write(text.encode("utf-8", "replace"))
 
 
+def create_marker(path: Path) -> None:
+    """Create an empty file, and its folder; failures are ignored."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+
+
 def remembered(path: Path) -> str | None:
     """The stripped text of a file of an earlier run; None if it cannot be read."""
     try:

@@ -180,6 +180,11 @@ class Presence(Enum):
         """Whether a launch creates the cluster."""
         return self in (Presence.ABSENT, Presence.INCOMPLETE)
 
+    @property
+    def complete(self) -> bool:
+        """Whether it was created completely, and may be used."""
+        return self in (Presence.RUNNING, Presence.STOPPED)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Node:

@@ -13,7 +13,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.clients import docker
 from tasks.core.errors import LaunchError
+from tasks.process.programs import Programs
 
 _PUBLISHED = re.compile(r"(?:^|:)(\d+)(?:-(\d+))?->\d+(?:-\d+)?/tcp$")
 _LOW_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
@@ -28,6 +30,11 @@ class Holder:
 
     container: str
     labels: Mapping[str, str]
+
+
+def published_ports(programs: Programs) -> frozenset[int]:
+    """Host ports that the engine's containers publish."""
+    return docker_ports(programs.run(docker.published()).out)
 
 
 def docker_ports(out: str) -> frozenset[int]:

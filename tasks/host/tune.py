@@ -16,7 +16,7 @@ from tasks.engine.step import Context, Report
 from tasks.host.daemon import NotReloaded, Place, Read, reload, validate
 from tasks.host.daemon_json import MIRRORS, Change, Desired, Merged, NotPlain, merged, mirrors, parse
 from tasks.host.daemon_json import dump as dump_json
-from tasks.host.writer import FileState, Writer, existing
+from tasks.host.writer import FileState, Writer, existing, writer_for
 from tasks.process.programs import Programs
 
 _SUFFIX = ".openframe"
@@ -82,6 +82,11 @@ def _is_backup(file: Path, name: Any) -> bool:  # noqa: ANN401 - of a file that 
 
 class Untouched(LaunchError):
     """Nothing was changed; a launch can continue without it."""
+
+
+def work_at(place: Place, programs: Programs) -> Work:
+    """The inputs of a change with this user's rights. Raises `NoRights`."""
+    return Work(programs=programs, writer=writer_for(place.file, programs), place=place)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from tasks.clients.kubeconfig import (
 from tasks.core.errors import LaunchError
 from tasks.core.files import write_whole
 from tasks.engine.step import Context, Report, Step
-from tasks.facts.cluster import Claim, Presence, no_such_file, owner_of, read, refuse_foreign
+from tasks.facts.cluster import Claim, no_such_file, owner_of, read, refuse_foreign
 from tasks.facts.endpoint import endpoint
 from tasks.facts.facts import Facts
 from tasks.process.command import CommandFailed
@@ -78,7 +78,7 @@ def _copied(facts: Facts, container: str, context: Context | None) -> str:
     While a cluster is being made its name may be another's by now: of a user of the same engine, or made by hand. With
     its kubeconfig all that follows would go into that one. Raises `BadInput` then.
     """
-    found = facts.cluster.first if facts.cluster.presence in (Presence.RUNNING, Presence.STOPPED) else None
+    found = facts.cluster.first if facts.cluster.presence.complete else None
     server = found.id if found is not None else ""
     if found is None:
         inspected = docker.inspected(facts.programs.run(docker.inspect([container]), context, quiet=True).out)

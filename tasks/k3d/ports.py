@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tasks.clients import docker
 from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.facts import Facts, Ports
 from tasks.process.programs import Programs
@@ -75,11 +74,11 @@ def choose_ports(
 
     `own` are in use by nodes that are removed before the ports are needed.
     """
-    from tasks.facts.ports import choose, docker_ports, low_port_start, taken
+    from tasks.facts.ports import choose, low_port_start, published_ports, taken
 
     lowest = low_port_start() if host is not None and host.rootless else 0
     desired, address = settings.cluster.ports, settings.cluster.bind_address
-    listed = docker_ports(programs.run(docker.published()).out) if published is None else published
+    listed = published_ports(programs) if published is None else published
     used = set(refused)
 
     def pick(wish: int, fallback: int | None, where: str) -> int:
@@ -106,7 +105,7 @@ def _beside(api: int) -> int:
 
 def choosers(facts: Facts) -> Choosers:
     """Port choices for plans."""
-    from tasks.facts.ports import choose, docker_ports, taken
+    from tasks.facts.ports import choose, published_ports, taken
 
     settings, programs = facts.settings, facts.programs
     given: set[int] = set()
@@ -114,7 +113,7 @@ def choosers(facts: Facts) -> Choosers:
     def again(ports: Ports, reported: int | None) -> Ports:
         """Choose again after the engine rejected one of these: the reported one, and any now seen to be in use."""
         tried = {port for port in (ports.http, ports.https, ports.api, ports.early) if port is not None}
-        published = docker_ports(programs.run(docker.published()).out)
+        published = published_ports(programs)
         refused = frozenset(port for port in tried if port == reported or port in published or hidden(port))
         return choose_ports(programs, settings, refused, facts.host)
 
@@ -122,7 +121,7 @@ def choosers(facts: Facts) -> Choosers:
         return taken(settings.cluster.bind_address, port) or taken(_LOOPBACK, port)
 
     def free_port(wish: int | None) -> int:
-        published = docker_ports(programs.run(docker.published()).out)
+        published = published_ports(programs)
         port = choose(
             wish or settings.registries.port + 1,
             None,

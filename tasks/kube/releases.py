@@ -135,6 +135,11 @@ class LiveRelease:
         return tuple(ref for ref in self.objects if waits_for(ref.api_version, ref.kind))
 
 
+def release_in(api: Api, namespace: str, name: str) -> LiveRelease | None:
+    """The latest revision of one release. Raises `ApiError`."""
+    return releases(api, (namespace, name)).get((namespace, name))
+
+
 def releases(api: Api, only: tuple[str, str] | None = None) -> dict[tuple[str, str], LiveRelease]:
     """The latest revision of every release, by namespace and name; `only` limits it to one. Raises `ApiError`."""
     revisions: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)

@@ -265,7 +265,7 @@ class KubectlApi(Api):
             if code is not None:
                 return code, stderr
             found = _ERROR.search(stderr)
-            last = found[0] if found else error.tail()[-1] if error.tail() else error.what
+            last = found[0] if found else error.last_line()
             raise self._by_proxy(explained(ApiError(0, f"the API does not answer: {last}"), stderr)) from error
 
     def _by_proxy(self, error: ApiError) -> ApiError:

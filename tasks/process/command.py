@@ -85,6 +85,10 @@ class CommandFailed(LaunchError):
         text = next((text for text in _shown(self.done) if text.strip()), "")
         return redact(text.rstrip()).splitlines()[-_TAIL:]
 
+    def last_line(self) -> str:
+        """The last line of output, without secrets, or what happened."""
+        return [self.what, *self.tail()][-1]
+
 
 class DeadlinePassed(CommandFailed):
     """A program was terminated because its deadline had passed."""

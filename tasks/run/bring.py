@@ -176,7 +176,7 @@ def remember_complete(facts: Facts) -> None:
 
 def refuse_drift(facts: Facts) -> None:
     """Raises `Drifted`, with a list, for settings that k3d cannot change in place."""
-    if facts.cluster.presence not in (Presence.RUNNING, Presence.STOPPED):
+    if not facts.cluster.presence.complete:
         return
     differs = differences(facts)
     if differs:

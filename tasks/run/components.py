@@ -68,8 +68,7 @@ def off(facts: Facts) -> frozenset[str]:
 
 def starting(live: Live, waits: Callable[[str], bool]) -> tuple[str, ...]:
     """Components that are not ready and are awaited only if something uses them."""
-    late = (key.partition("/")[2] for key, text in live.system.items() if text)
-    return tuple(sorted({component(name) or name for name in late if not waits(name)}))
+    return _not_awaited((key.partition("/")[2] for key, text in live.system.items() if text), waits)
 
 
 def step(facts: Facts, before: Sequence[Step], *, everything: bool = False) -> Step | None:
@@ -229,7 +228,10 @@ def _old(items: Iterable[Item]) -> bool:
 def _late(api: Api, waits: Callable[[str], bool]) -> tuple[str, ...]:
     from tasks.kube.readiness import workload_ready
 
-    late = (item["metadata"]["name"] for item in system_items(api) if not workload_ready(item)[0])
+    return _not_awaited((item["metadata"]["name"] for item in system_items(api) if not workload_ready(item)[0]), waits)
+
+
+def _not_awaited(late: Iterable[str], waits: Callable[[str], bool]) -> tuple[str, ...]:
     return tuple(sorted({component(name) or name for name in late if not waits(name)}))
 
 

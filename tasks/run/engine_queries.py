@@ -79,9 +79,9 @@ def _published(programs: Programs, presence: Presence) -> frozenset[int]:
     """Ports that containers publish, if a cluster is still to be created."""
     if not presence.to_create:
         return frozenset()
-    from tasks.facts.ports import docker_ports
+    from tasks.facts.ports import published_ports
 
-    return docker_ports(programs.run(docker.published()).out)
+    return published_ports(programs)
 
 
 def _platforms(programs: Programs, refs: Sequence[str]) -> dict[str, str | None]:

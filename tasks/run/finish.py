@@ -191,9 +191,9 @@ def _addresses(facts: Facts) -> tuple[str, ...]:
 def _push(facts: Facts) -> str:
     if not facts.owns_cluster or not facts.settings.registries.push:
         return ""
-    name = push_container(facts.settings)
-    there = facts.registries.get(name)
-    port = facts.outputs.registry_ports.get(name) or (there.port if there is not None else None)
+    from tasks.facts.registries import port_of
+
+    port = port_of(facts, push_container(facts.settings))
     return f"localhost:{port}" if port else ""
 
 

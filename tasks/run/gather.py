@@ -385,7 +385,7 @@ def write_kubeconfig(programs: Programs, paths: ClusterPaths, context: str) -> C
         flattened = programs.run(kubectl.flattened(context), quiet=True).out
     except CommandFailed as error:
         listed = programs.run(kubectl.contexts())
-        names, why = listed.out.splitlines(), error.tail()[-1] if error.tail() else error.what
+        names, why = listed.out.splitlines(), error.last_line()
         if listed.code or context in names:
             raise BadInput(f"the context '{context}' cannot be used", why=why, fix="correct the kubeconfig") from None
         fix = f"use one of: {', '.join(names)}" if names else "set KUBECONFIG to the file that has it"

@@ -18,7 +18,7 @@ from typing import Any
 from tasks.clients import docker
 from tasks.clients.registry_http import NotFetched
 from tasks.core.errors import LaunchError, attempt
-from tasks.core.files import write_whole
+from tasks.core.files import create_marker, write_whole
 from tasks.core.imageref import Reference, architecture, images_of, parse
 from tasks.core.units import count, megabytes
 from tasks.engine.step import Action, Context, Report, Step
@@ -271,9 +271,7 @@ def _fetch_one(facts: Facts, image: str, context: Context) -> int:
 def mark_fetched(facts: Facts, image: str) -> None:
     """Record that the current cache has an image. Without the record it is fetched again."""
     if (stamp := _stamp(facts, image)) is not None:
-        with contextlib.suppress(OSError):
-            stamp.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            stamp.touch(mode=0o600)
+        create_marker(stamp)
 
 
 def _stamp(facts: Facts, image: str) -> Path | None:

@@ -138,7 +138,7 @@ class Comparison:
         try:
             found: Item = json.loads(self.facts.programs.run(command, quiet=True).out)
         except CommandFailed as error:
-            raise ApiError(400, error.tail()[-1] if error.tail() else error.what) from error
+            raise ApiError(400, error.last_line()) from error
         return found
 
     def _placed(self, release: Release, items: Iterable[Item]) -> dict[Key, dict[str, Any]]:

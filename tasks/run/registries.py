@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from tasks.engine.step import Retry, Step
 from tasks.engine.work import StartRegistry
-from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.facts.registries import Registry
 from tasks.k3d.registry_container import ensured, fits
@@ -60,7 +59,7 @@ def missing(facts: Facts, *, required: bool = False) -> bool:
 
 def _network(facts: Facts) -> str | None:
     """The network of an existing cluster; k3d itself connects registries to that of a new one."""
-    if not facts.cluster.nodes or facts.cluster.presence not in (Presence.RUNNING, Presence.STOPPED):
+    if not facts.cluster.nodes or not facts.cluster.presence.complete:
         return None
     return facts.cluster.network
 

@@ -21,7 +21,7 @@ from tasks.kube.client import ApiError
 from tasks.kube.drift import conflicts, notes, yielding
 from tasks.kube.objects import FIELD_MANAGER, Key, Resources, digest, display, fill, key, live
 from tasks.kube.ownership import CREATED_BY, Foreign, installed_by, owner_of, refused
-from tasks.kube.releases import documents, releases
+from tasks.kube.releases import documents, release_in
 from tasks.process.command import CommandFailed
 from tasks.settings.derived import FINGERPRINT
 from tasks.settings.origin import conceal_named
@@ -191,8 +191,7 @@ def install_or_upgrade(facts: Facts, release: Release) -> dict[str, Any]:
     """
     if facts.owns_cluster:
         return {}
-    place = (release.namespace, release.name)
-    there = releases(facts.api(), place).get(place)
+    there = release_in(facts.api(), release.namespace, release.name)
     if there is None:
         return {"verb": "install", "labels": {CREATED_BY: facts.environment}}
     if there.labels.get(CREATED_BY) != facts.environment or is_pending(there):
@@ -217,8 +216,7 @@ def refuse_hooks(facts: Facts, release: Release, chart: Chart, command: Command,
     hooks = [item for item in hooks if (item.get("metadata") or {}).get("name")]  # not those with generateName
     for item in hooks:
         item["metadata"].setdefault("namespace", release.namespace)
-    place = (release.namespace, release.name)
-    own = releases(facts.api(), place).get(place) if hooks else None
+    own = release_in(facts.api(), release.namespace, release.name) if hooks else None
     wanted = {key(item): item for item in hooks if own is None or key(item) not in own.hook_objects}
     api = facts.api()
     there = live(api, Resources(api), wanted)

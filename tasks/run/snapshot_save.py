@@ -76,7 +76,7 @@ class Saving:
 def require_savable(facts: Facts) -> None:
     """Raises `BadInput`, `ClusterAbsent`."""
     refuse_foreign(facts.cluster)
-    if facts.cluster.presence not in (Presence.RUNNING, Presence.STOPPED):
+    if not facts.cluster.presence.complete:
         raise ClusterAbsent(
             f"there is no cluster '{facts.name}' whose creation was completed",
             why="a snapshot needs an existing cluster",

@@ -21,7 +21,7 @@ from tasks.k3d.removal import TASK
 from tasks.kube.client import RetryingApi
 from tasks.kube.objects import Key, Resources, deletion_blockers, live
 from tasks.kube.ownership import CREATED_BY, RELEASE_NAME, belonging, created_by, foreign_objects
-from tasks.kube.releases import LiveRelease, releases
+from tasks.kube.releases import LiveRelease, release_in
 from tasks.kube.wait import poll
 from tasks.run.foreign_objects import delete
 from tasks.run.releases import is_pending
@@ -330,8 +330,7 @@ def _uninstalling(facts: Facts, release: LiveRelease) -> Action:
     """Reads the cluster again first: others may have started to use it since the confirmation."""
 
     def act(context: Context) -> Report | None:
-        place = (release.namespace, release.name)
-        now = releases(facts.api(), place).get(place)
+        now = release_in(facts.api(), release.namespace, release.name)
         if now is None:
             return Report(skipped=True, why="it is gone")
         users = Inventory(facts).users(now.definitions) if now.definitions else []
