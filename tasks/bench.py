@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         "modes": "tasks.benchmark.variants:MODES",
         "script": "tasks.benchmark.variants:MODES",
         "state": "tasks.benchmark.variants:STATES",
-        "against": "tasks.run.complete:profiles",
+        "against": "tasks.run.completion:profiles",
     },
 )
 def bench(

@@ -25,7 +25,7 @@ TASK = "build"
     "engine",
     "keep_going",
     help={"only": "only the build of this name; can be repeated"},
-    values={"only": "tasks.run.complete:builds"},
+    values={"only": "tasks.run.completion:builds"},
     query_ahead=True,
 )
 def build(session: Session, only: Sequence[str] = []) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 def cluster(session: Session, recreate: bool = False) -> int:
     """Create or start the k3d cluster, with the images and registries that it needs."""
-    from tasks.run.bring import bring_up
+    from tasks.run.provision import bring_up
 
     return bring_up(
         session, ("prepull", "registry", "cluster"), steps, start_steps, remove=removal_steps if recreate else None

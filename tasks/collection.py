@@ -106,7 +106,7 @@ def _complete(arguments: Sequence[str]) -> None:
     import os
     import sys
 
-    from tasks.run.complete import answer
+    from tasks.run.completion import answer
 
     words = arguments[arguments.index("--complete") + 1 :]
     words = words[1:] if words[:1] == ["--"] else words

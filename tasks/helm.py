@@ -70,7 +70,7 @@ def single_steps(facts: Facts) -> list[Step]:
 def steps(facts: Facts) -> list[Step]:
     """Fetch, install and wait for each release."""
     from tasks.run.charts import chart_of, fetch_steps
-    from tasks.settings.references import named_releases
+    from tasks.settings.needs import named_releases
 
     if not facts.releases:
         return []

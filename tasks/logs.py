@@ -43,7 +43,7 @@ _PAGE = 16_000_000
         "export": "write logs, objects, events and the run's record into this new or empty folder",
         "run": "latest, a task, a run's name or prefix, or a path",
     },
-    values={"run": "tasks.run.complete:runs"},
+    values={"run": "tasks.run.completion:runs"},
 )
 def logs(session: Session, export: str = "", run: str = "") -> int:
     """Show the output of failed steps, or export everything needed to find a failure's cause."""

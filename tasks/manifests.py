@@ -101,7 +101,7 @@ def steps(facts: Facts) -> list[Step]:
     from tasks.kube.apply import split
     from tasks.run.apply import apply_step, difference
     from tasks.run.desired import base_objects, is_unchanged_namespace, user_objects
-    from tasks.settings.references import named_releases
+    from tasks.settings.needs import named_releases
 
     resources = base_objects(facts)
     found = [apply_step(facts, BASE, TASK, resources, needs=(API_READY, NAMESPACES))]

@@ -144,7 +144,7 @@ def planned(session: Session, facts: Facts, *, recreate: bool) -> list[Step]:
     from tasks.host.programs import fetch_plan
     from tasks.k3d import removal
     from tasks.k3d.ports import choosers, without_cluster
-    from tasks.run.bring import restorable
+    from tasks.run.provision import restorable
 
     before: list[Step] = []
     if recreate and facts.cluster.nodes:

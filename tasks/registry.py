@@ -66,7 +66,7 @@ def steps(facts: Facts) -> list[Step]:
 def purge_steps(session: Session, facts: Facts) -> list[Step]:
     """Remove all registries of this project. Raises `LaunchError` while another cluster is attached."""
     from tasks.clients import docker
-    from tasks.k3d.lease import Leases
+    from tasks.k3d.registry_lease import Leases
 
     found = {name: each for name, each in facts.registries.items() if each.ours}
     alone = session.options.task == "registry"
@@ -107,8 +107,8 @@ def _remove(facts: Facts, context: Context, *, alone: bool) -> Report | None:
     from tasks.diagnose.command import run_command
     from tasks.facts.cluster import owner_of
     from tasks.facts.registries import registries as registries_of
-    from tasks.k3d.lease import Leases
     from tasks.k3d.registry_container import lock
+    from tasks.k3d.registry_lease import Leases
 
     programs = facts.programs
     mine = owner_of(facts.shape.owner)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         "recreate": "recreate the rehearsed cluster",
         "rollback": "if it fails, remove what this run created",
     },
-    values={"fault": "tasks.rehearsal.conditions:NAMES", "learn": "tasks.run.complete:runs"},
+    values={"fault": "tasks.rehearsal.faults:NAMES", "learn": "tasks.run.completion:runs"},
 )
 def rehearse(
     session: Session,

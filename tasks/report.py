@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         "history": "totals of all runs over time instead",
         "format": "text or json",
     },
-    values={"run": "tasks.run.complete:runs", "against": "tasks.run.complete:runs"},
+    values={"run": "tasks.run.completion:runs", "against": "tasks.run.completion:runs"},
 )
 def report(
     session: Session,

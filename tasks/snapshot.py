@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         "name": "with --import: another name",
         "format": "list: text or json",
     },
-    values=dict.fromkeys(("save", "delete", "export"), "tasks.run.complete:snapshots"),
+    values=dict.fromkeys(("save", "delete", "export"), "tasks.run.completion:snapshots"),
 )
 def snapshot(
     session: Session,

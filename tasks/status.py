@@ -42,7 +42,7 @@ def status(
     from tasks.run.finish import access
     from tasks.run.gather import gather
     from tasks.view.console import line, out, table, width_of
-    from tasks.view.ending import entries
+    from tasks.view.summary import entries
 
     check_format(format)
     if exit_code and not diff:

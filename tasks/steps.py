@@ -20,12 +20,12 @@ if TYPE_CHECKING:
         "only": "only the step of this name; can be repeated",
         "force": "run it even if its inputs are unchanged",
     },
-    values={"only": "tasks.run.complete:own_steps"},
+    values={"only": "tasks.run.completion:own_steps"},
     query_ahead=True,
 )
 def steps(session: Session, only: Sequence[str] = [], force: bool = False) -> int:
     """Run your own commands (settings: steps): what is missing or changed, in a running cluster."""
-    from tasks.settings.references import own_steps
+    from tasks.settings.needs import own_steps
 
     check_names(only, [own.name for own in own_steps(session.settings) if own.when == "up"], "step")
     return run_part(session, "steps", partial(single_steps, only=only, force=force))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         "bundle": "take all downloads from this file (invoke bundle save FILE)",
         "clear_pending": "clear pending releases, even if another Helm may be working on them",
     },
-    values={"snapshot": "tasks.run.complete:snapshots"},
+    values={"snapshot": "tasks.run.completion:snapshots"},
     query_ahead=True,
 )
 def up(
@@ -64,7 +64,7 @@ def _launch(session: Session, bundle: str, *, recreate: bool, rollback: bool) ->
 
 def launch(session: Session, *, recreate: bool, rollback: bool) -> int:
     """Run the whole plan; returns the exit code. Raises `LaunchError`, and `Exit` for a run that failed."""
-    from tasks.run.bring import bring_up
+    from tasks.run.provision import bring_up
 
     refuse_options(session, recreate=recreate, rollback=rollback)
     remove = cluster.removal_steps if recreate else None
@@ -82,7 +82,7 @@ def refuse_options(session: Session, *, recreate: bool = False, rollback: bool =
 
 
 def steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[Step]:
-    """The steps of all parts; on a foreign cluster only those inside it. See `tasks.run.bring.Plan`."""
+    """The steps of all parts; on a foreign cluster only those inside it. See `tasks.run.provision.Plan`."""
     from tasks.engine.graph import fitted
     from tasks.run import components, images
 

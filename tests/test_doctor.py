@@ -20,7 +20,7 @@ from tasks.facts.engine import Engine
 from tasks.facts.facts import Facts, Shape
 from tasks.facts.host import Inotify, Rights
 from tasks.run import tools as fetching
-from tasks.run.bring import refuse_unfit
+from tasks.run.provision import refuse_unfit
 from tests.checks.given import ANSWERS, INFO
 from tests.given import FakeSession, call, session
 from tests.given import facts as launch_facts

@@ -14,13 +14,13 @@ from tasks.engine.step import Step
 from tasks.facts.cluster import ContainerState, Presence
 from tasks.facts.facts import Facts
 from tasks.facts.registries import Registry
-from tasks.k3d.lease import USE
 from tasks.k3d.registry_container import lock
+from tasks.k3d.registry_lease import USE
 from tasks.registry import purge_steps, registry
 from tests.facts import inspected
 from tests.given import FakeSession, act, call, facts, session
 from tests.given_engine import GHCR, PUSHED, there
-from tests.k3d.test_lease import lease
+from tests.k3d.test_registry_lease import lease
 from tests.programs import Answer, FakePrograms
 
 ALONE = {

@@ -204,7 +204,7 @@ def _helm(*words: str, deadline: float, cwd: Path | None = None) -> Command:
 
 def _releases(workspace: Workspace, facts: Facts) -> Iterator[Stage]:
     """By levels of needs: a stage has the releases whose needs are all in earlier stages."""
-    from tasks.settings.references import named_releases
+    from tasks.settings.needs import named_releases
 
     level: dict[tuple[str, str], int] = {}
     for release in facts.releases:  # each after its needs

@@ -9,7 +9,7 @@ from tasks.checks.finding import Finding, Remedy, ok, problem, unknown, warning
 from tasks.core.units import GIB, MIB, count, gib, memory_bytes
 from tasks.facts.programs import numbers
 from tasks.settings.k3s_arguments import value_of
-from tasks.settings.references import wanted_releases
+from tasks.settings.needs import wanted_releases
 
 LEAST_DISK, GOOD_DISK = 2 * GIB, 10 * GIB
 """Bytes free: below the first a node's images do not fit, below the second a few charts fill the disk."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tasks.facts.builds import BuildState
     from tasks.facts.cluster import ClusterState
     from tasks.facts.engine import Engine
-    from tasks.k3d.lease import Leases
+    from tasks.k3d.registry_lease import Leases
     from tasks.kube.client import Api
     from tasks.kube.components import Use
     from tasks.kube.releases import LiveRelease

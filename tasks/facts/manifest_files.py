@@ -20,7 +20,7 @@ from tasks.core.redact import WORTH_HIDING, conceal
 from tasks.kube.objects import Key, decoded, fill, finish, is_secret, key, opened, refused
 from tasks.process.command import CommandFailed
 from tasks.process.programs import Programs
-from tasks.settings.references import refuse_unknown
+from tasks.settings.needs import refuse_unknown
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts

@@ -23,8 +23,8 @@ from tasks.core.lock import locked
 from tasks.core.redact import bare_address
 from tasks.core.units import MIB, mib
 from tasks.engine.step import Context, Report
-from tasks.host import published
-from tasks.host.published import Asset
+from tasks.host import assets
+from tasks.host.assets import Asset
 from tasks.host.transfer import PATIENCE, Head, Line, Reach, Transfer
 
 
@@ -291,7 +291,7 @@ class Fetch:
         with _alone(self.downloads / f"{asset.program}.lock", context, line.end):
             if mark(destination) != self.before:
                 return Report(why="another process has downloaded it meanwhile", skipped=True)
-            wanted = published.published(line.text(asset.checksum_url), asset)
+            wanted = assets.published(line.text(asset.checksum_url), asset)
             part = Part(self.downloads, asset.file, bare_address(asset.url))
             brought = download(asset, part, line, context.say)
             self._verify(part, wanted, brought)
@@ -309,7 +309,7 @@ class Fetch:
         got = file_digest(part.path)
         if got != wanted:
             part.drop()
-            raise published.mismatch(self.asset, wanted, got, transient=not brought.sure)
+            raise assets.mismatch(self.asset, wanted, got, transient=not brought.sure)
 
     def _program(self, part: Part) -> AbstractContextManager[IO[bytes]]:
         return part.path.open("rb") if self.asset.member is None else member(part.path, self.asset.member)

@@ -38,8 +38,8 @@ def fetch_plan(call: Call) -> list[Step]:
 
 
 def _fetching(call: Call, name: str, need: Need) -> Step:
+    from tasks.host.assets import asset, target
     from tasks.host.download import Fetch, mark
-    from tasks.host.published import asset, target
 
     machine, folder = os.uname(), call.root / ".tools" / "bin"
     file = asset(name, need.version, target(machine.sysname, machine.machine), call.settings.tools)
@@ -96,7 +96,7 @@ def _place(path: Path, pieces: Iterable[bytes]) -> None:
 
 
 def _place_programs(call: Call, bundle: Bundle) -> None:
-    from tasks.host.published import target
+    from tasks.host.assets import target
 
     machine = os.uname()
     if bundle.lock.target != str(target(machine.sysname, machine.machine)):

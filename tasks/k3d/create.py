@@ -148,7 +148,7 @@ def _raise_of_dead_node(facts: Facts, error: CommandFailed, context: Context) ->
     if error.cause != "node-timeout" or not node.startswith(f"k3d-{facts.name}-"):
         return
     from tasks.diagnose.node import node_death
-    from tasks.k3d.watch import engine_gone
+    from tasks.k3d.node_watch import engine_gone
 
     output = f"{error.done.out}{error.done.err}"
     if _BROKEN_OFF in output and _ENDED not in output:

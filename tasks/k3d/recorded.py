@@ -21,7 +21,7 @@ from tasks.settings.k3s_arguments import COMPONENTS, arguments_of, parsed
 from tasks.settings.node_filters import nodes as chosen
 from tasks.settings.node_filters import split
 from tasks.settings.origin import concealed
-from tasks.settings.words import host_ports
+from tasks.settings.valid import host_ports
 
 if TYPE_CHECKING:
     from tasks.facts.cluster import Node

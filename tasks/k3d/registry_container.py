@@ -258,7 +258,7 @@ def _not_up(facts: Facts, name: str, context: Context, *, required: bool) -> tup
 
 def hold_registries(facts: Facts, context: Context) -> None:
     """Before a cluster is created: protect its registries from removal, and recreate missing ones."""
-    from tasks.k3d.lease import Leases
+    from tasks.k3d.registry_lease import Leases
     from tasks.settings.derived import registry_containers
 
     registries = registry_containers(facts.settings)

@@ -18,7 +18,7 @@ from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, rend
 from tasks.k3d.create import NextPorts, clear, creation, first_answer, names_a_cache, wait_api_ready, withdraw
 from tasks.k3d.kubeconfig import fetch_kubeconfig
 from tasks.k3d.networks import start_cluster
-from tasks.k3d.watch import watch_nodes
+from tasks.k3d.node_watch import watch_nodes
 from tasks.process.command import Command
 from tasks.settings.derived import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER, balanced, docker_memory
 from tasks.settings.k3s_arguments import FAIL_CGROUP_V1, NO_CGROUP_V1

@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, unquote
 from tasks.kube.objects import root
 from tasks.rehearsal import apply, controllers, engine, objects
 from tasks.rehearsal.apply import Refusal
-from tasks.rehearsal.conditions import Faults, Times
 from tasks.rehearsal.controllers import ControlPlane
 from tasks.rehearsal.engine import Container, Document, stamp
+from tasks.rehearsal.faults import Faults, Times
 from tasks.rehearsal.folder import MARK, Folder
 from tasks.rehearsal.objects import BUILT_IN, Kind, Objects, Transaction
 

@@ -19,8 +19,8 @@ from tasks.engine.estimate import expecting, history_file, load
 from tasks.kube.client import Api, ApiError, built_in
 from tasks.rehearsal import engine, objects
 from tasks.rehearsal.apiserver import ApiServer, Silent, find, port_of
-from tasks.rehearsal.conditions import Faults, Times, write
 from tasks.rehearsal.controllers import ControlPlane, heal
+from tasks.rehearsal.faults import Faults, Times, write
 from tasks.rehearsal.folder import FORM, VARIABLE, Folder, clear, occupy, prepare
 from tasks.rehearsal.objects import Objects, bucket
 from tasks.rehearsal.program import starter

@@ -11,8 +11,8 @@ from typing import Any
 from tasks.core.imageref import parse
 from tasks.kube.ownership import RELEASE_NAME
 from tasks.rehearsal import objects
-from tasks.rehearsal.conditions import Faults, Times
 from tasks.rehearsal.engine import fake_digest, stamp
+from tasks.rehearsal.faults import Faults, Times
 from tasks.rehearsal.objects import Object, Record, Transaction
 
 _REVISION = "deployment.kubernetes.io/revision"

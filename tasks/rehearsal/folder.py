@@ -2,8 +2,8 @@
 
 bin/            docker, k3d, kubectl and helm: the simulated programs, for shells and other programs
 state/          what they have created: engine-3.json, and a database for each cluster (`tasks.rehearsal.objects`)
-times.json      times: see `tasks.rehearsal.conditions`
-faults.json     faults: see `tasks.rehearsal.conditions`
+times.json      times: see `tasks.rehearsal.faults`
+faults.json     faults: see `tasks.rehearsal.faults`
 machine.json    fields of `docker info` that differ from this machine (optional)
 versions.json   the version of helm, if not the one of `VERSIONS` (optional)
 """

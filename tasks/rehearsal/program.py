@@ -21,7 +21,7 @@ from tasks.engine.step import Cancel
 from tasks.process.children import CHILDREN
 from tasks.process.runner import Sink, Start, Starter, run_process
 from tasks.rehearsal import folder as folders
-from tasks.rehearsal.conditions import Fault, Faults, Times
+from tasks.rehearsal.faults import Fault, Faults, Times
 from tasks.rehearsal.folder import Folder
 
 Commands = Mapping[str, tuple[Callable[["Call", "Given"], object], str, int]]

@@ -28,7 +28,7 @@ from tasks.engine.work import (
     UpdateRepositories,
     Work,
 )
-from tasks.rehearsal.conditions import parse as parse_fault
+from tasks.rehearsal.faults import parse as parse_fault
 from tasks.rehearsal.model import AFTER, Profile, Scene, activities, load_profile, times
 from tasks.run.images import remembered, size_of, sources
 from tasks.settings.derived import balanced, release_name

@@ -21,7 +21,7 @@ from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report
 from tasks.facts.facts import Facts
 from tasks.facts.programs import PROGRAMS, Pins, numbers, versions
-from tasks.host.published import Target, asset, target
+from tasks.host.assets import Target, asset, target
 from tasks.process.command import Command, CommandFailed
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.15")

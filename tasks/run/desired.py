@@ -12,7 +12,7 @@ from tasks.core.units import quantity
 from tasks.facts.facts import Facts
 from tasks.kube.drift import differences
 from tasks.kube.objects import Key, fill, finish, is_namespace, key, opened, repeat, unmarked
-from tasks.settings.words import SYSTEM_NAMESPACES, dns_label
+from tasks.settings.valid import SYSTEM_NAMESPACES, dns_label
 
 if TYPE_CHECKING:
     from tasks.settings.schema import Settings

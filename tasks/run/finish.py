@@ -14,9 +14,9 @@ from tasks.core.redact import redact
 from tasks.engine import record
 from tasks.settings.derived import LEAVE_OUT, LEFT_OUT, context_name, push_container
 from tasks.settings.origin import shown_option
-from tasks.settings.words import host_ports
+from tasks.settings.valid import host_ports
 from tasks.view.console import err, marks, width_of
-from tasks.view.ending import refusal
+from tasks.view.summary import refusal
 
 if TYPE_CHECKING:
     from tasks.engine.record import RunRecord
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tasks.facts.facts import Facts
     from tasks.run.session import Session
     from tasks.run.task import Options
-    from tasks.view.ending import Ending
     from tasks.view.launch import Launch, Steady, View
+    from tasks.view.summary import Ending
 
 _USUAL = {"http": 80, "https": 443}
 _EVERY = ("0.0.0.0", "::")  # noqa: S104 - compared with

@@ -26,8 +26,8 @@ from tasks.kube.releases import releases
 from tasks.process.command import Command, CommandFailed, DeadlinePassed, ProgramMissing
 from tasks.process.programs import Programs
 from tasks.settings.derived import context_name, own_name
+from tasks.settings.needs import BUILD, MANIFESTS, RELEASE, STEP, TASK, Target, own_steps, refuse_unknown
 from tasks.settings.origin import masked
-from tasks.settings.references import BUILD, MANIFESTS, RELEASE, STEP, TASK, Target, own_steps, refuse_unknown
 
 if TYPE_CHECKING:
     from tasks.engine.step import Context, Step

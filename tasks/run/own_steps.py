@@ -38,8 +38,7 @@ from tasks.settings.derived import (
     push_name,
     wanted_builds,
 )
-from tasks.settings.origin import nearest
-from tasks.settings.references import (
+from tasks.settings.needs import (
     BUILD,
     CLUSTER,
     MANIFESTS,
@@ -52,6 +51,7 @@ from tasks.settings.references import (
     references,
     spellings,
 )
+from tasks.settings.origin import nearest
 
 if TYPE_CHECKING:
     from tasks.engine.step import Context

@@ -24,8 +24,8 @@ from tasks.kube.ownership import CREATED_BY, Foreign, installed_by, owner_of, re
 from tasks.kube.releases import documents, release_in
 from tasks.process.command import CommandFailed
 from tasks.settings.derived import FINGERPRINT
+from tasks.settings.needs import refuse_unknown
 from tasks.settings.origin import conceal_named
-from tasks.settings.references import refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

@@ -289,8 +289,8 @@ class Session:
         from tasks.process.children import CHILDREN
         from tasks.run.finish import choose, finish
         from tasks.view.console import marks
-        from tasks.view.ending import Ending
         from tasks.view.launch import Launch, Steady
+        from tasks.view.summary import Ending
 
         past = history_file(self.environ)
         history = load(past, self.options.engine)

@@ -126,7 +126,7 @@ def task(
     """Make an invoke task of `body(session, **own options)`, which is available as `Task.body.__wrapped__`.
 
     `common`: the common options it takes, all if none is given. `values`: what shells complete: texts, or `module:name`
-    of texts or of a function of `tasks.run.complete.Call`. `engine`: the default of `--engine`.
+    of texts or of a function of `tasks.run.completion.Call`. `engine`: the default of `--engine`.
     `query_ahead`: the engine is queried while Python still imports what the body needs.
     """
     names = tuple(common) or tuple(_COMMON)

@@ -26,7 +26,7 @@ from tasks.kube.wait import poll
 from tasks.run.foreign_objects import delete
 from tasks.run.releases import is_pending
 from tasks.settings.derived import HELM
-from tasks.settings.references import named_releases
+from tasks.settings.needs import named_releases
 
 Item = Mapping[str, Any]
 _OF_KUBERNETES = ("kubernetes.io", "foregroundDeletion", "orphan")

@@ -40,7 +40,7 @@ from tasks.settings.origin import (
 from tasks.settings.rules import problems as broken_rules
 from tasks.settings.schema import Settings
 from tasks.settings.types import Kind, Shape, below, fields, place_of, places
-from tasks.settings.words import folder
+from tasks.settings.valid import folder
 
 _NOTHING = frozenset({"", "~", "null", "Null", "NULL"})
 _PATHS = "its names are joined by dots; `invoke config` shows all"

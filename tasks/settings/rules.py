@@ -6,15 +6,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from tasks.settings import words
+from tasks.settings import valid
 from tasks.settings.derived import cache_slug, on_push_registry, push_container
 from tasks.settings.merge import Node, named, origin_at
+from tasks.settings.needs import findings as of_references
+from tasks.settings.needs import ordered, release_findings, wanted_releases
 from tasks.settings.node_filters import FORM, fault, split
 from tasks.settings.origin import BUILT_IN, DEFAULT, Finding, Origin, Path, Problem, dotted, quoted, refusal
-from tasks.settings.references import findings as of_references
-from tasks.settings.references import ordered, release_findings, wanted_releases
 from tasks.settings.types import place_of
-from tasks.settings.words import amount, host_ports
+from tasks.settings.valid import amount, host_ports
 
 if TYPE_CHECKING:
     from tasks.settings.schema import Release, Secret, Settings
@@ -159,7 +159,7 @@ def _on_nodes(settings: Settings) -> Iterator[Finding]:
 
 def _texts(settings: Settings) -> Iterator[Finding]:
     """Invalid strings."""
-    yield from _checked(("cluster", "domain"), settings.cluster.domain, words.host)
+    yield from _checked(("cluster", "domain"), settings.cluster.domain, valid.host)
     quota = settings.manifests.quota
     for name in type(quota).model_fields:
         if isinstance(text := getattr(quota, name), str):
@@ -169,22 +169,22 @@ def _texts(settings: Settings) -> Iterator[Finding]:
     for number, build in enumerate(settings.builds):
         yield from _of_sources(("builds", number, "secrets"), build.secrets)
         for name in build.secrets:
-            yield from _checked(("builds", number, "secrets", name), name, words.secret_id)
+            yield from _checked(("builds", number, "secrets", name), name, valid.secret_id)
     for number, step in enumerate(settings.steps):
         yield from _of_step(("steps", number), step)
 
 
 def _of_secret(path: Place, secret: Secret) -> Iterator[Finding]:
-    yield from _checked((*path, "name"), secret.name, words.host)
-    yield from _checked((*path, "registry"), secret.registry, words.one_line)
-    yield from _checked((*path, "username"), secret.username, words.one_line)
+    yield from _checked((*path, "name"), secret.name, valid.host)
+    yield from _checked((*path, "registry"), secret.registry, valid.one_line)
+    yield from _checked((*path, "username"), secret.username, valid.one_line)
     yield from _of_sources((*path, "values"), secret.values)
 
 
 def _of_step(path: Place, step: OwnStep) -> Iterator[Finding]:
     yield from _of_sources((*path, "secrets"), step.secrets)
     for name in step.secrets:
-        yield from _checked((*path, "secrets", name), name, words.variable)
+        yield from _checked((*path, "secrets", name), name, valid.variable)
         if name in step.env:
             yield Finding(path=(*path, "env", name), text="is a secret, too", why="a variable has one value")
     if step.when == "down" and step.inputs is not None:
@@ -201,12 +201,12 @@ def _of_sources(path: Place, values: Mapping[str, SecretSource]) -> Iterator[Fin
             text = f"has {len(given)} sources" + (f" ({', '.join(given)})" if given else "")
             yield Finding(path=place, text=text, why="a value comes from exactly one: env, file or command")
         if source.env is not None:
-            yield from _checked((*place, "env"), source.env, words.variable)
+            yield from _checked((*place, "env"), source.env, valid.variable)
         if source.file is not None:
-            yield from _checked((*place, "file"), source.file, words.one_line)
+            yield from _checked((*place, "file"), source.file, valid.one_line)
         if source.command is not None:
             for number, each in enumerate(source.command):
-                yield from _checked((*place, "command", number), each, words.argument)
+                yield from _checked((*place, "command", number), each, valid.argument)
             if not source.command:
                 yield Finding(
                     path=(*place, "command"), text="is an empty list", why="it names a program, then its arguments"

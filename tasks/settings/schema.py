@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
-from tasks.settings import words
+from tasks.settings import valid
 from tasks.settings.schema_parts import Build, Cluster, Network, OwnStep
 from tasks.settings.types import (
     Amount,
@@ -39,13 +39,13 @@ from tasks.settings.types import (
     section,
     setting,
 )
-from tasks.settings.words import as_choice
+from tasks.settings.valid import as_choice
 
 INGRESS_VERSION = "4.15.1"
 """The project's last chart, of March 2026, for Kubernetes 1.31 to 1.35 (source: ingress-nginx, README)."""
 Tune = Annotated[Literal["off", "auto"], BeforeValidator(as_choice)]
-Folder = Annotated[Text, AfterValidator(words.folder), Says("a folder")]
-File = Annotated[Text, AfterValidator(words.file), Says("a file's path")]
+Folder = Annotated[Text, AfterValidator(valid.folder), Says("a folder")]
+File = Annotated[Text, AfterValidator(valid.file), Says("a file's path")]
 
 
 class Cache(Tree):
@@ -53,7 +53,7 @@ class Cache(Tree):
 
     KEY: ClassVar[str] = "upstream"
 
-    upstream: Annotated[Text, AfterValidator(words.registry_host), Says("a registry's name")] = setting(
+    upstream: Annotated[Text, AfterValidator(valid.registry_host), Says("a registry's name")] = setting(
         ..., "Name in image references, such as docker.io."
     )
     url: PublicUrl | None = setting(None, "Address of the upstream; null: https:// and the name.")
@@ -137,7 +137,7 @@ class Manifests(Tree):
 class Release(Tree):
     """One Helm release."""
 
-    name: Annotated[Text, AfterValidator(words.release_name), Says("a release's name")] = setting(
+    name: Annotated[Text, AfterValidator(valid.release_name), Says("a release's name")] = setting(
         ..., "Name of the release."
     )
     namespace: Name = setting(..., "Its namespace; created if it is missing.")
@@ -176,7 +176,7 @@ class Helm(Tree):
         (),
         "OCI registries contacted over plain HTTP for charts, such as registry.lan:5000; always so on loopback.",
     )
-    registry_config: Annotated[Text, AfterValidator(words.folder), Says("a file's path")] | None = setting(
+    registry_config: Annotated[Text, AfterValidator(valid.folder), Says("a file's path")] | None = setting(
         None, "File with logins to OCI registries; null: that of `helm registry login`. Docker's logins are used, too."
     )
     releases: tuple[Release, ...] = setting(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
-from tasks.settings import words
+from tasks.settings import valid
 from tasks.settings.types import (
     Address,
     Bool,
@@ -35,9 +35,9 @@ from tasks.settings.types import (
     section,
     setting,
 )
-from tasks.settings.words import as_texts
+from tasks.settings.valid import as_texts
 
-PortMappings = Annotated[tuple[Annotated[Text, AfterValidator(words.port_mapping)], ...], Says("a list of ports")]
+PortMappings = Annotated[tuple[Annotated[Text, AfterValidator(valid.port_mapping)], ...], Says("a list of ports")]
 
 
 class Limits(Tree):
@@ -84,7 +84,7 @@ class Cluster(Tree):
     name: Name = setting(
         "openframe-dev", "Name of the cluster; k3d allows 32 characters.", env="CLUSTER_NAME", max_length=32
     )
-    kubernetes_version: Annotated[Text, AfterValidator(words.kubernetes_version), Says("a version")] = setting(
+    kubernetes_version: Annotated[Text, AfterValidator(valid.kubernetes_version), Says("a version")] = setting(
         "v1.35.5", "Version of Kubernetes; names the image rancher/k3s:VERSION-k3s1.", env="K8S_VERSION"
     )
     image: Image | None = setting(None, "The k3s image; overrides the version.", env="K3S_IMAGE")
@@ -110,20 +110,20 @@ class Cluster(Tree):
     agent_labels: Labels = setting({"role": "agent"}, "Labels of agent nodes.")
     volumes: Texts = setting((), "Volumes in k3d's format, such as `/data:/data@all:*`.")
     env: Texts = setting((), "Environment of nodes in k3d's format, such as `A=b@server:*`; without nodes: of all.")
-    subnet: Annotated[Text, AfterValidator(words.subnet), Says("a network")] | None = setting(
+    subnet: Annotated[Text, AfterValidator(valid.subnet), Says("a network")] | None = setting(
         None, "Subnet of the cluster's network, or `auto`; null: the engine chooses."
     )
-    owner: Annotated[Text, AfterValidator(words.owner), Says("a name")] | None = setting(
+    owner: Annotated[Text, AfterValidator(valid.owner), Says("a name")] | None = setting(
         None,
         "Owner of the cluster; null: this user of this machine. Set a name to share it among users or job containers.",
         env="OPENFRAME_OWNER",
     )
 
 
-ProxyAddress = Annotated[Text, AfterValidator(words.proxy), Says("a proxy's address such as http://proxy:3128")]
+ProxyAddress = Annotated[Text, AfterValidator(valid.proxy), Says("a proxy's address such as http://proxy:3128")]
 Hosts = Annotated[
-    tuple[Annotated[Text, AfterValidator(words.excluded)], ...],
-    BeforeValidator(words.hosts, json_schema_input_type=tuple[str, ...] | str),
+    tuple[Annotated[Text, AfterValidator(valid.excluded)], ...],
+    BeforeValidator(valid.hosts, json_schema_input_type=tuple[str, ...] | str),
     Says("a list of hosts, or one text with blanks, commas or semicolons between them"),
 ]
 
@@ -156,19 +156,19 @@ class Build(Tree):
     """One image, built from a folder by `docker build` and pushed."""
 
     name: Name = setting(..., "Name of the build.")
-    image: Annotated[Text, AfterValidator(words.image_repository), Says("an image without a tag")] | None = setting(
+    image: Annotated[Text, AfterValidator(valid.image_repository), Says("an image without a tag")] | None = setting(
         None,
         "Repository of the image, without a tag; null: the build's name. It goes to the push registry, or, if it "
         "starts with a registry's name such as ghcr.io/, to that one, with your login.",
     )
-    context: Annotated[Text, AfterValidator(words.folder), Says("a folder")] = setting(
+    context: Annotated[Text, AfterValidator(valid.folder), Says("a folder")] = setting(
         ".", "Build context, without what .dockerignore excludes."
     )
     dockerfile: Text = setting("Dockerfile", "The Dockerfile, relative to the context.")
     target: Text | None = setting(None, "Stage to build; null: the last one.")
     args: Variables = setting({}, "Values of ARG, by name; no secrets: they remain in the image's history.")
     secrets: Sources = setting({}, "Sources of secrets for `RUN --mount=type=secret,id=…`, by id; needs BuildKit.")
-    platform: Annotated[Text, AfterValidator(words.platform), Says("a platform")] | None = setting(
+    platform: Annotated[Text, AfterValidator(valid.platform), Says("a platform")] | None = setting(
         None, "Platform, such as linux/arm64; null: the engine's own. Another one needs BuildKit."
     )
     cache_from: Images = setting((), "Images whose layers are reused; with BuildKit also from a registry.")
@@ -199,7 +199,7 @@ def _argv(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - any JSON v
 
 
 Argv = Annotated[
-    tuple[Annotated[str, AfterValidator(words.argument)], ...],
+    tuple[Annotated[str, AfterValidator(valid.argument)], ...],
     BeforeValidator(_argv, json_schema_input_type=tuple[str, ...] | str),
     Says(_ARGV),
 ]

@@ -16,8 +16,8 @@ from typing import Annotated, Any, ClassVar, Literal, NoReturn, Union, get_args,
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-from tasks.settings import words
-from tasks.settings.words import as_amount, as_bool, as_memory, as_number, as_whole, as_words, dns_label
+from tasks.settings import valid
+from tasks.settings.valid import as_amount, as_bool, as_memory, as_number, as_whole, as_words, dns_label
 
 
 def _refuse(_self: object, *_given: object, **_named: object) -> NoReturn:
@@ -84,7 +84,7 @@ Memory = Annotated[str, BeforeValidator(as_memory, json_schema_input_type=str | 
 PortNumber = Annotated[Whole, Field(ge=1, le=65535), Says("a port")]
 Seconds = Annotated[Number, Field(gt=0, le=86400)]
 
-Text = Annotated[str, AfterValidator(words.one_line), Says("a text")]
+Text = Annotated[str, AfterValidator(valid.one_line), Says("a text")]
 Amount = Annotated[str, BeforeValidator(as_amount, json_schema_input_type=str | float), Says("an amount")]
 HostText = Annotated[str, Says("a DNS name")]
 VariableText = Annotated[str, Says("a variable's name")]
@@ -92,38 +92,40 @@ AnyText = Annotated[str, Says("a text")]
 AnyTexts = Annotated[tuple[str, ...], Says("a list of texts, the program first")]
 """The values are checked by a rule: see `wording`. A tree created by a program is not bound by it."""
 Name = Annotated[Text, AfterValidator(dns_label), Says("a name of a-z, 0-9 and -")]
-Address = Annotated[Text, AfterValidator(words.ipv4), Says("an IPv4 address")]
-Image = Annotated[Text, AfterValidator(words.image), Says("an image")]
-HttpUrl = Annotated[Text, AfterValidator(words.http_url), Says("an http(s) address")]
-PublicUrl = Annotated[Text, AfterValidator(words.public_url), Says("an http(s) address without a login")]
-Variable = Annotated[Text, AfterValidator(words.variable), Says("a variable's name")]
+Address = Annotated[Text, AfterValidator(valid.ipv4), Says("an IPv4 address")]
+Image = Annotated[Text, AfterValidator(valid.image), Says("an image")]
+HttpUrl = Annotated[Text, AfterValidator(valid.http_url), Says("an http(s) address")]
+PublicUrl = Annotated[Text, AfterValidator(valid.public_url), Says("an http(s) address without a login")]
+Variable = Annotated[Text, AfterValidator(valid.variable), Says("a variable's name")]
 
 _SPLIT = BeforeValidator(as_words, json_schema_input_type=tuple[str, ...] | str)
 _OR_TEXT = ", or one string separated by blanks"
 Texts = Annotated[tuple[Text, ...], Says("a list of texts")]
 Words = Annotated[tuple[Text, ...], _SPLIT, Says(f"a list of texts{_OR_TEXT}")]
 OwnNamespaces = Annotated[
-    tuple[Annotated[Name, AfterValidator(words.own_namespace)], ...], _SPLIT, Says(f"a list of names{_OR_TEXT}")
+    tuple[Annotated[Name, AfterValidator(valid.own_namespace)], ...], _SPLIT, Says(f"a list of names{_OR_TEXT}")
 ]
 Namespaces = Annotated[tuple[Name, ...], _SPLIT, Says(f"a list of names{_OR_TEXT}")]
 Images = Annotated[tuple[Image, ...], _SPLIT, Says(f"a list of images{_OR_TEXT}")]
 Hosts = Annotated[
-    tuple[Annotated[Text, AfterValidator(words.registry_host)], ...], _SPLIT, Says(f"a list of registries{_OR_TEXT}")
+    tuple[Annotated[Text, AfterValidator(valid.registry_host)], ...],
+    _SPLIT,
+    Says(f"a list of registries{_OR_TEXT}"),
 ]
 Labels = Annotated[
-    dict[Annotated[str, AfterValidator(words.label_key)], Annotated[str, AfterValidator(words.label_value)]],
+    dict[Annotated[str, AfterValidator(valid.label_key)], Annotated[str, AfterValidator(valid.label_value)]],
     AfterValidator(frozen),
     Says("a mapping of labels"),
 ]
 Urls = Annotated[
-    dict[Annotated[str, AfterValidator(words.repository)], HttpUrl],
+    dict[Annotated[str, AfterValidator(valid.repository)], HttpUrl],
     AfterValidator(frozen),
     Says("a mapping of names and addresses"),
 ]
 Variables = Annotated[
     dict[
-        Annotated[str, AfterValidator(words.variable)],
-        Annotated[str, BeforeValidator(words.as_scalar), AfterValidator(words.argument)],
+        Annotated[str, AfterValidator(valid.variable)],
+        Annotated[str, BeforeValidator(valid.as_scalar), AfterValidator(valid.argument)],
     ],
     AfterValidator(frozen),
     Says("a mapping of variables"),

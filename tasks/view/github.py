@@ -11,8 +11,8 @@ from pathlib import Path
 from tasks.core.redact import clean, redact
 from tasks.engine.step import Result, State
 from tasks.view.console import UNICODE, command, seconds
-from tasks.view.ending import Ending, timed
 from tasks.view.launch import Launch, Plain
+from tasks.view.summary import Ending, timed
 
 
 class GitHub(Plain):

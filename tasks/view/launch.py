@@ -21,7 +21,7 @@ from tasks.engine.estimate import estimate
 from tasks.engine.graph import guessed
 from tasks.engine.step import Bounds, Result, State, Step, Watcher
 from tasks.view.console import UNICODE, Line, Marks, cells, err, line, out, pad, seconds, width_of
-from tasks.view.ending import Ending, failure, summary
+from tasks.view.summary import Ending, failure, summary
 
 _T = TypeVar("_T")
 

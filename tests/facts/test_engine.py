@@ -18,7 +18,7 @@ from tasks.facts.engine import Enclosure, engine, is_machine, read
 from tasks.facts.machine import Limits
 from tasks.process.programs import Programs
 from tasks.process.runner import CannotStart
-from tasks.view.ending import refusal
+from tasks.view.summary import refusal
 from tests.facts.docker_info import (
     COLIMA,
     DESKTOP,

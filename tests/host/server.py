@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
-from tasks.host.published import Asset, Target, asset
+from tasks.host.assets import Asset, Target, asset
 
 LINUX = Target(system="linux", arch="amd64")
 

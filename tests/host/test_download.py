@@ -19,8 +19,8 @@ from tasks.core.lock import held
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Context, Report, Result, Retry, State, Step, Stopped
 from tasks.host import download
+from tasks.host.assets import Asset
 from tasks.host.download import Fetch, mark
-from tasks.host.published import Asset
 from tests.given import ROOT
 from tests.host.server import Behaviour, Server, archive, release, serving
 

@@ -13,7 +13,7 @@ from tasks.process.children import CHILDREN
 from tasks.process.command import Command, CommandFailed, DeadlinePassed
 from tasks.process.programs import Programs
 from tasks.process.runner import run_process
-from tasks.rehearsal.conditions import write
+from tasks.rehearsal.faults import write
 from tasks.rehearsal.folder import VARIABLE, Folder, prepare
 from tasks.rehearsal.program import starter
 from tests.rehearsal.played import Played, played

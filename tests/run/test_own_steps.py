@@ -30,7 +30,7 @@ from tasks.settings.derived import (
     push_name,
     ready_name,
 )
-from tasks.settings.references import references
+from tasks.settings.needs import references
 from tests import given
 from tests.given_live import FakeApi, Object, reached, stored
 

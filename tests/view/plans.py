@@ -12,8 +12,8 @@ from tasks.engine.scheduler import Run
 from tasks.engine.step import Action, Bounds, Context, Report, Result, State, Step, Watcher
 from tasks.process.command import Command, CommandFailed, Completed
 from tasks.view.console import Line
-from tasks.view.ending import Ending
 from tasks.view.launch import Launch
+from tasks.view.summary import Ending
 
 NAMESPACES = tuple(f"integrated-tools-datasources-{number}" for number in range(10))
 

@@ -6,8 +6,8 @@ import pytest
 
 from tasks.core.errors import LaunchError
 from tasks.core.redact import bare_address
-from tasks.host import published
-from tasks.host.published import Asset, Target, asset, target
+from tasks.host import assets
+from tasks.host.assets import Asset, Target, asset, target
 from tasks.settings.schema import Tools
 from tests.host.server import LINUX
 
@@ -31,7 +31,7 @@ def result(program: str) -> Asset:
     ],
 )
 def test_the_sum_of_the_asset_is_found(program: str, text: str) -> None:
-    assert published.published(text, result(program)) == A
+    assert assets.published(text, result(program)) == A
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_the_sum_of_the_asset_is_found(program: str, text: str) -> None:
 )
 def test_anything_else_is_refused(program: str, text: str, why: str) -> None:
     with pytest.raises(LaunchError, match="is not a usable checksum file") as caught:
-        published.published(text, result(program))
+        assets.published(text, result(program))
     assert why in caught.value.why
     assert f"tools.{program}_url" in caught.value.fix
     assert not caught.value.transient
@@ -61,7 +61,7 @@ def test_anything_else_is_refused(program: str, text: str, why: str) -> None:
 
 def test_a_mismatch_tells_both_sums_and_no_password() -> None:
     file = asset("helm", "v1.2.3", LINUX, Tools(helm_url="https://me:hidden-word@h"))
-    error = published.mismatch(file, A, B, transient=False)
+    error = assets.mismatch(file, A, B, transient=False)
     assert A in error.why
     assert B in error.why
     assert "hidden-word" not in str(error)

@@ -14,7 +14,7 @@ from tasks.engine.step import Context, State
 from tasks.process.command import Command
 from tasks.process.programs import Programs
 from tasks.view.console import ASCII
-from tasks.view.ending import failure, refusal
+from tasks.view.summary import failure, refusal
 from tests.view.plans import NOT_OURS, ending, failed_command, failing, launch, play, ran, step, texts
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tasks.core.errors import LaunchError
 from tasks.core.files import place
-from tasks.k3d.lease import REMOVAL, USE, Lease, Leases, read
+from tasks.k3d.registry_lease import REMOVAL, USE, Lease, Leases, read
 from tests.given import context
 from tests.programs import Answer, Call, FakePrograms
 
@@ -90,7 +90,7 @@ def test_a_removal_is_taken_back_after_a_failure() -> None:
 
 
 def test_who_uses_waits_for_a_removal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.k3d.lease._PAUSE", 0.01)
+    monkeypatch.setattr("tasks.k3d.registry_lease._PAUSE", 0.01)
     engine = Engine(lease(REMOVAL, "invoke registry --purge by bob"))
     output: list[str] = []
 

@@ -14,7 +14,7 @@ import pytest
 from tasks.collection import TASKS, _load
 from tasks.core import yaml
 from tasks.core.paths import state_folder
-from tasks.run.complete import answer
+from tasks.run.completion import answer
 from tests.given import ROOT
 
 CONTEXTS = ("k3d-dev", "arn:aws:eks:eu:1:cluster/a", "$(touch /tmp/owned)", "two words")

@@ -15,8 +15,8 @@ import pytest
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Cancel, Report, Stopped
 from tasks.facts.facts import Facts
-from tasks.k3d import watch as module
-from tasks.k3d.watch import watch_nodes
+from tasks.k3d import node_watch as module
+from tasks.k3d.node_watch import watch_nodes
 from tests.given import context, facts
 from tests.programs import Answer, Call, FakePrograms
 

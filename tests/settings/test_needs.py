@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.settings.references import Target, findings, references
+from tasks.settings.needs import Target, findings, references
 from tasks.settings.schema import Settings
 from tests.settings.project import project, refused
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from tasks.settings.reference import COMMAND, DIALECT, LIST, SCHEMA, schema, texts
+from tasks.settings.documentation import COMMAND, DIALECT, LIST, SCHEMA, schema, texts
 from tasks.settings.schema import Settings
 from tasks.settings.types import places
 

@@ -9,8 +9,8 @@ import pytest
 
 from tasks.engine.step import Result, State
 from tasks.view.console import ASCII, cells
-from tasks.view.ending import failure, summary, timed
 from tasks.view.github import job_summary
+from tasks.view.summary import failure, summary, timed
 from tests.view.plans import ending, launch, play, ran, step, texts
 
 STEPS = [step("g", until=("b",)), step("a", kind="download"), step("b", "a"), step("c", "a"), step("d", "b", wait=True)]

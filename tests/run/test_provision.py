@@ -14,7 +14,7 @@ from tasks.core.errors import BadInput, Drifted
 from tasks.core.lock import Held, held
 from tasks.engine.step import Report, Step
 from tasks.facts.programs import Need
-from tasks.run import bring as module
+from tasks.run import provision as module
 from tasks.up import up
 from tests import given
 from tests.engine.schema import problems

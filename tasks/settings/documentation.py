@@ -1,4 +1,4 @@
-"""The list of all settings and their JSON schema, generated from the tree: `python -m tasks.settings.reference`."""
+"""The list of all settings and their JSON schema, generated from the tree: `python -m tasks.settings.documentation`."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def description(shape: Shape) -> str:
     return " ".join(part for part in (shape.meaning, *more) if part)
 
 
-COMMAND = "python -m tasks.settings.reference"
+COMMAND = "python -m tasks.settings.documentation"
 LIST, SCHEMA = Path("docs/reference/settings.md"), Path("docs/reference/settings.schema.json")
 _BEGIN, _END = f"<!-- from here on written by `{COMMAND}` -->", "<!-- up to here -->"
 

@@ -161,7 +161,7 @@ def builds(call: Call) -> Iterator[str]:
 
 def own_steps(call: Call) -> Iterator[str]:
     """The user's own steps of a launch."""
-    from tasks.settings.references import own_steps as enabled
+    from tasks.settings.needs import own_steps as enabled
 
     yield from (step.name for step in enabled(call.resolved.settings) if step.when == "up")
 

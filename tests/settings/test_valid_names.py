@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from tasks.core.units import memory_bytes
-from tasks.settings import words
-from tasks.settings.words import (
+from tasks.settings import valid
+from tasks.settings.valid import (
     amount,
     as_amount,
     as_bool,
@@ -21,55 +21,61 @@ from tasks.settings.words import (
 
 GOOD: list[tuple[Callable[[str], str], list[str]]] = [
     (dns_label, ["a", "a-b", "0", "a" * 63]),
-    (words.one_line, ["a", " a b ", "ä", "日本"]),
-    (words.argument, ["", "a\nb", "\x1b"]),
-    (words.host, ["localhost", "a.b-c.de", "127.0.0.1.nip.io"]),
-    (words.release_name, ["a", "a.b-c", "a" * 53]),
-    (words.own_namespace, ["default", "a"]),
-    (words.ipv4, ["127.0.0.1", "0.0.0.0", "192.168.1.2"]),
-    (words.subnet, ["auto", "172.28.0.0/16", "fd00::/64"]),
-    (words.image, ["nginx", "docker.io/rancher/k3s:v1.32.3-k3s1", "r.example:5000/a@sha256:0123abcd"]),
-    (words.image_repository, ["api", "shop/api", "ghcr.io/me/a_b", "localhost:5000/a", "r.example:5000/a/b-c", "a__b"]),
-    (words.platform, ["linux/amd64", "linux/arm/v7"]),
-    (words.secret_id, ["npm", "npm.token-1"]),
-    (words.kubernetes_version, ["v1.32.3", "1.32.3", "v1.32.3+k3s1", "v1.32.3-k3s2", "v1.33.0-rc1-k3s1"]),
-    (words.registry_host, ["docker.io", "r.example:5000", "localhost:5000"]),
-    (words.http_url, ["http://a", "https://a.b:8080/c?d", "https://u:p@a/b", "http://[::1]:80"]),
-    (words.public_url, ["https://a/b@c"]),
-    (words.variable, ["A", "_a1", "GITHUB_TOKEN_CLASSIC"]),
-    (words.label_key, ["role", "example.com/role", "A_b.c"]),
-    (words.label_value, ["", "a", "A_b.c-1", "a" * 63]),
-    (words.repository, ["jetstack", "my_repo.1"]),
-    (words.port_mapping, ["80", "8080:80", "8080:80/udp", "127.0.0.1:8080:80@loadbalancer", "[::1]:1:2", "1-3:1-3"]),
+    (valid.one_line, ["a", " a b ", "ä", "日本"]),
+    (valid.argument, ["", "a\nb", "\x1b"]),
+    (valid.host, ["localhost", "a.b-c.de", "127.0.0.1.nip.io"]),
+    (valid.release_name, ["a", "a.b-c", "a" * 53]),
+    (valid.own_namespace, ["default", "a"]),
+    (valid.ipv4, ["127.0.0.1", "0.0.0.0", "192.168.1.2"]),
+    (valid.subnet, ["auto", "172.28.0.0/16", "fd00::/64"]),
+    (valid.image, ["nginx", "docker.io/rancher/k3s:v1.32.3-k3s1", "r.example:5000/a@sha256:0123abcd"]),
+    (
+        valid.image_repository,
+        ["api", "shop/api", "ghcr.io/me/a_b", "localhost:5000/a", "r.example:5000/a/b-c", "a__b"],
+    ),
+    (valid.platform, ["linux/amd64", "linux/arm/v7"]),
+    (valid.secret_id, ["npm", "npm.token-1"]),
+    (valid.kubernetes_version, ["v1.32.3", "1.32.3", "v1.32.3+k3s1", "v1.32.3-k3s2", "v1.33.0-rc1-k3s1"]),
+    (valid.registry_host, ["docker.io", "r.example:5000", "localhost:5000"]),
+    (valid.http_url, ["http://a", "https://a.b:8080/c?d", "https://u:p@a/b", "http://[::1]:80"]),
+    (valid.public_url, ["https://a/b@c"]),
+    (valid.variable, ["A", "_a1", "GITHUB_TOKEN_CLASSIC"]),
+    (valid.label_key, ["role", "example.com/role", "A_b.c"]),
+    (valid.label_value, ["", "a", "A_b.c-1", "a" * 63]),
+    (valid.repository, ["jetstack", "my_repo.1"]),
+    (
+        valid.port_mapping,
+        ["80", "8080:80", "8080:80/udp", "127.0.0.1:8080:80@loadbalancer", "[::1]:1:2", "1-3:1-3"],
+    ),
 ]
 BAD: list[tuple[Callable[[str], str], list[str]]] = [
     (dns_label, ["", "A", "-a", "a-", "a_b", "a" * 64, "a\n", "a.b", "ä", "\u0661"]),
-    (words.one_line, ["", " ", "a\nb", "a\x00", "\x1b[0m", "\udcff", "\u200e"]),
-    (words.argument, ["a\x00b"]),
-    (words.host, ["", "A", "a..b", ".a", "a.", "a_b", "a" * 254, "http://a", "a\n", "*.a"]),
-    (words.release_name, ["", "A", "a" * 54, "a_b", "a-", "a\n"]),
-    (words.own_namespace, ["kube-system", "kube-public", "kube-node-lease"]),
+    (valid.one_line, ["", " ", "a\nb", "a\x00", "\x1b[0m", "\udcff", "\u200e"]),
+    (valid.argument, ["a\x00b"]),
+    (valid.host, ["", "A", "a..b", ".a", "a.", "a_b", "a" * 254, "http://a", "a\n", "*.a"]),
+    (valid.release_name, ["", "A", "a" * 54, "a_b", "a-", "a\n"]),
+    (valid.own_namespace, ["kube-system", "kube-public", "kube-node-lease"]),
     (
-        words.ipv4,
+        valid.ipv4,
         ["", "localhost", "::1", "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "224.0.0.1", "255.255.255.255"],
     ),
-    (words.subnet, ["", "172.28.0.1/16", "x", "1.2.3.4/33"]),
-    (words.image, ["", "-v", "a b", "a\nb", "a;b", "$x", "a" * 501]),
+    (valid.subnet, ["", "172.28.0.1/16", "x", "1.2.3.4/33"]),
+    (valid.image, ["", "-v", "a b", "a\nb", "a;b", "$x", "a" * 501]),
     (
-        words.image_repository,
+        valid.image_repository,
         ["", "api:1", "Shop/api", "shop/", "/a", "-a", "a b", "a@sha256:0", "https://a/b"],
     ),
-    (words.platform, ["", "linux", "linux/amd64,linux/arm64", "--push"]),
-    (words.secret_id, ["", "a,src=/b", "a b", "-a"]),
-    (words.kubernetes_version, ["", "1.32", "v2.0.0", "latest", "v1.32.3-", "v1.32.3\n", "v1.99999.0"]),
-    (words.registry_host, ["", "https://a", "a/b", "a:0", "a:70000", "a:b", "A.io"]),
-    (words.http_url, ["", "ftp://a", "http://", "a", "http://a b", "http://a\n", "http://\x1b"]),
-    (words.public_url, ["https://u:p@a", "https://u@a/b", "x"]),
-    (words.variable, ["", "1a", "a-b", "a=b", "ghp_16C7e42F292c6912E7710c838347Ae178B4a", "github_pat_1A"]),
-    (words.label_key, ["", "a b", "/a", "a/", "A/b c", "a" * 64, "Example.com/a", "a/b/c"]),
-    (words.label_value, ["a b", "-a", "a" * 64, "a\n"]),
-    (words.repository, ["", "a/b", "-a", "a b"]),
-    (words.port_mapping, ["", "x", "a:80", "1:2:3", "70000:80", "80/http", "80@", "80 ", "1.2.3.4:80"]),
+    (valid.platform, ["", "linux", "linux/amd64,linux/arm64", "--push"]),
+    (valid.secret_id, ["", "a,src=/b", "a b", "-a"]),
+    (valid.kubernetes_version, ["", "1.32", "v2.0.0", "latest", "v1.32.3-", "v1.32.3\n", "v1.99999.0"]),
+    (valid.registry_host, ["", "https://a", "a/b", "a:0", "a:70000", "a:b", "A.io"]),
+    (valid.http_url, ["", "ftp://a", "http://", "a", "http://a b", "http://a\n", "http://\x1b"]),
+    (valid.public_url, ["https://u:p@a", "https://u@a/b", "x"]),
+    (valid.variable, ["", "1a", "a-b", "a=b", "ghp_16C7e42F292c6912E7710c838347Ae178B4a", "github_pat_1A"]),
+    (valid.label_key, ["", "a b", "/a", "a/", "A/b c", "a" * 64, "Example.com/a", "a/b/c"]),
+    (valid.label_value, ["a b", "-a", "a" * 64, "a\n"]),
+    (valid.repository, ["", "a/b", "-a", "a b"]),
+    (valid.port_mapping, ["", "x", "a:80", "1:2:3", "70000:80", "80/http", "80@", "80 ", "1.2.3.4:80"]),
 ]
 
 
@@ -87,12 +93,12 @@ def test_what_may_not_be(check: Callable[[str], str], text: str) -> None:
 @pytest.mark.parametrize("text", ["daemon.json", "./daemon.json", "/etc/docker/", "/", "--help", "~nobody/x"])
 def test_a_file_that_root_may_change_is_named_whole(text: str) -> None:
     with pytest.raises(ValueError, match="whole path"):
-        words.file(text)
+        valid.file(text)
 
 
 def test_a_folder_may_be_in_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    assert [words.folder(text) for text in ("~", "~/a", "~b", "/a/~", "a")] == [
+    assert [valid.folder(text) for text in ("~", "~/a", "~b", "/a/~", "a")] == [
         "/home/me",
         "/home/me/a",
         "~b",
@@ -112,7 +118,7 @@ def test_a_folder_may_be_in_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_host_ports_of_a_mapping(mapping: str, ports: list[int]) -> None:
-    assert list(words.host_ports(mapping)) == ports
+    assert list(valid.host_ports(mapping)) == ports
 
 
 def test_booleans_in_their_usual_spellings() -> None:
