@@ -30,9 +30,9 @@ TASK = "build"
 )
 def build(session: Session, only: Sequence[str] = []) -> int:
     """Build your own images and push them: only what is new or changed."""
-    from tasks.settings.derived import wanted_builds
+    from tasks.settings.derived import enabled_builds
 
-    check_names(only, [each.name for each in wanted_builds(session.settings)], "build")
+    check_names(only, [each.name for each in enabled_builds(session.settings)], "build")
     return run_part(session, TASK, partial(steps, only=only), lock=False, shared=True)
 
 

@@ -64,7 +64,7 @@ def _save(session: Session, path: Path, add: tuple[str, ...], exclude: tuple[str
     from tasks.engine.graph import fitted
     from tasks.facts.programs import read_pins
     from tasks.run.bundle_save import opened, save_steps
-    from tasks.run.bundle_sources import Wish
+    from tasks.run.bundle_sources import SaveOptions
     from tasks.run.gather import gather
     from tasks.run.session import bounds
     from tasks.settings.merge import as_json
@@ -76,7 +76,7 @@ def _save(session: Session, path: Path, add: tuple[str, ...], exclude: tuple[str
         session.open_logs()
         session.ensure_programs()
         facts = gather(session, _PARTS, refuse=False)
-        wish = Wish(
+        options = SaveOptions(
             path=path,
             platform=_platform(platform or facts.platform),
             settings=redact(as_json(session.resolved, "")).encode(),
@@ -88,7 +88,7 @@ def _save(session: Session, path: Path, add: tuple[str, ...], exclude: tuple[str
         )
         sweep(path.parent)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix(path.name)) as folder:
-            steps = [*registry.steps(facts), *save_steps(facts, wish, Path(folder))]
+            steps = [*registry.steps(facts), *save_steps(facts, options, Path(folder))]
             session.run(fitted(steps), bounds(facts), facts=facts)
     return 0
 

@@ -106,11 +106,11 @@ def _complete(arguments: Sequence[str]) -> None:
     import os
     import sys
 
-    from tasks.run.completion import answer
+    from tasks.run.completion import completions
 
     words = arguments[arguments.index("--complete") + 1 :]
     words = words[1:] if words[:1] == ["--"] else words
-    found = answer(words, _named, ROOT, os.environ)
+    found = completions(words, _named, ROOT, os.environ)
     if found is not None:
         sys.stdout.write("".join(f"{each}\n" for each in found))
         raise SystemExit(0)

@@ -56,13 +56,13 @@ def first(plan_: Sequence[Step]) -> list[Step]:
 
 def unmirrored(facts: Facts) -> list[Step]:
     """When the caches are removed: remove the mirror from Docker, or a later program on that port could serve as it."""
-    from tasks.host.daemon import away, locate
+    from tasks.host.daemon import locate, runs_elsewhere
     from tasks.host.daemon_json import DOWNLOADS, MIRRORS, UPLOADS, Desired
     from tasks.host.tune import recorded, work_at
     from tasks.host.writer import NoRights, reader
 
     host, look = facts.host, reader(facts.programs)
-    if host is None or away(host) or facts.backend.rehearsed:
+    if host is None or runs_elsewhere(host) or facts.backend.rehearsed:
         return []
     place = locate(host, facts.environ, facts.settings.docker.daemon_json, look)
     record = recorded(place.file, look)
@@ -74,27 +74,27 @@ def unmirrored(facts: Facts) -> list[Step]:
         return [Step(name=UNMIRROR, task=TASK, skip=f"{error.what}; `invoke docker-tune --undo`, as root, does it")]
     ours = {key: each.set for key, each in record.changes.items()}
     desired = Desired(downloads=ours.get(DOWNLOADS), uploads=ours.get(UPLOADS))
-    act = _acting(work, lambda: desired, _lock(facts.paths.state.parent))
+    act = _action(work, lambda: desired, _lock(facts.paths.state.parent))
     return [_step(UNMIRROR, act, f"{place.file} names {record.changes[MIRRORS].set}")]
 
 
 def _automatic(facts: Facts, host: Engine) -> list[Step]:
     from tasks.core.imageref import HUB
     from tasks.facts.registries import port_of
-    from tasks.host.daemon import away, elsewhere, locate
+    from tasks.host.daemon import elsewhere, locate, runs_elsewhere
     from tasks.host.daemon_json import MIRRORS
     from tasks.host.tune import plan, recorded, settled, work_at
     from tasks.host.writer import reader
 
     settings, look = facts.settings, reader(facts.programs)
-    if away(host):
-        raise elsewhere(host, _wishes(settings, None))
+    if runs_elsewhere(host):
+        raise elsewhere(host, _desired(settings, None))
     place = locate(host, facts.environ, settings.docker.daemon_json, look)
     state, record = look(place.file), recorded(place.file, look)
     cache = _cache(settings)
     there = facts.registries.get(cache) if cache is not None else None
     late = cache is not None and (there is None or not there.started)
-    desired = _wishes(settings, there.port if there is not None and not late else None)
+    desired = _desired(settings, there.port if there is not None and not late else None)
     if late and record is not None and MIRRORS in record.changes:  # until the new cache's address is known
         desired = replace(desired, mirror=record.changes[MIRRORS].set)
     made = plan(place, state, record, desired)
@@ -105,14 +105,14 @@ def _automatic(facts: Facts, host: Engine) -> list[Step]:
     work = work_at(place, facts.programs)
     lock = _lock(facts.paths.state.parent)
     if not done:
-        found = [_step(FILE, _unless_untouched(_acting(work, lambda: desired, lock)), "; ".join(made.messages))]
+        found = [_step(FILE, _unless_untouched(_action(work, lambda: desired, lock)), "; ".join(made.messages))]
     if late and cache is not None:
         name = cache
 
         def then() -> Desired:
-            return _wishes(settings, port_of(facts, name))
+            return _desired(settings, port_of(facts, name))
 
-        step = _step(MIRROR, _unless_untouched(_acting(work, then, lock)), "the address of the cache that was made")
+        step = _step(MIRROR, _unless_untouched(_action(work, then, lock)), "the address of the cache that was made")
         hub = next(each for each in settings.registries.caches if each.upstream == HUB)
         found.append(replace(step, needs=(cache_name(hub),)))
     return found
@@ -120,7 +120,7 @@ def _automatic(facts: Facts, host: Engine) -> list[Step]:
 
 def _tuning(session: Session) -> Step:
     from tasks.facts.engine import engine
-    from tasks.host.daemon import away, elsewhere, locate
+    from tasks.host.daemon import elsewhere, locate, runs_elsewhere
     from tasks.host.tune import work_at
     from tasks.host.writer import reader
 
@@ -130,13 +130,13 @@ def _tuning(session: Session) -> Step:
     session.system.update(cpus=host.cpus, arch=host.arch, os=host.os, docker=host.version)
     cache = _cache(settings)
     there = _registry(session, cache) if cache is not None else None
-    desired = _wishes(settings, there.port if there is not None and there.started else None)
-    if away(host):
+    desired = _desired(settings, there.port if there is not None and there.started else None)
+    if runs_elsewhere(host):
         raise elsewhere(host, desired)
     place = locate(host, session.environ, settings.docker.daemon_json, reader(programs))
     work = work_at(place, programs)
     missing = "the cache of Docker Hub does not exist (invoke registry creates it), so it is not set as a mirror"
-    act = _acting(work, lambda: desired, _lock(session.state / "clusters"))
+    act = _action(work, lambda: desired, _lock(session.state / "clusters"))
     return _step(FILE, act if desired.mirror or cache is None else _saying(act, missing), str(place.file))
 
 
@@ -144,7 +144,7 @@ def _undoing(session: Session) -> Step:
     """From the record; in the usual places if the engine does not run, or runs elsewhere."""
     from tasks.core.lock import held
     from tasks.facts.engine import engine
-    from tasks.host.daemon import Place, away, known, locate
+    from tasks.host.daemon import Place, known, locate, runs_elsewhere
     from tasks.host.tune import record_path, work_at
     from tasks.host.tune import undo as give_back
     from tasks.host.writer import reader
@@ -156,7 +156,7 @@ def _undoing(session: Session) -> Step:
         host = engine(programs)
     except NoEngine:
         host = None
-    if host is not None and not away(host):
+    if host is not None and not runs_elsewhere(host):
         places.insert(0, locate(host, session.environ, setting, look))
     place = next((each for each in places if look(record_path(each.file)) is not None), places[0])
     if look(record_path(place.file)) is None:
@@ -175,7 +175,7 @@ def _step(name: str, action: Action, why: str) -> Step:
     return Step(name=name, task=TASK, action=action, why=why, deadline=120.0, expected=0.5)
 
 
-def _acting(work: Work, desired: Callable[[], Desired], lock: Path) -> Action:
+def _action(work: Work, desired: Callable[[], Desired], lock: Path) -> Action:
     from tasks.core.lock import held
     from tasks.host.tune import tune
 
@@ -207,7 +207,7 @@ def _saying(action: Action, text: str) -> Action:
     return act
 
 
-def _wishes(settings: Settings, port: int | None) -> Desired:
+def _desired(settings: Settings, port: int | None) -> Desired:
     from tasks.host.daemon_json import Desired
 
     wanted = settings.docker

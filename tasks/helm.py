@@ -359,7 +359,7 @@ def _wait_ready(facts: Facts, release: Release, context: Context) -> Report | No
     from tasks.kube.wait import wait_ready
     from tasks.run.explain import explain
 
-    refs, services, fault = _wanted(facts, release)
+    refs, services, fault = _awaited(facts, release)
     ready = wait_ready(
         facts.watched(), refs, context, jobs=release.wait_for_jobs, diagnose=functools.partial(explain, facts)
     )
@@ -369,17 +369,17 @@ def _wait_ready(facts: Facts, release: Release, context: Context) -> Report | No
     return Report(why=why, notes=(*_notes(release, fault), *(f"release {_key(release)}: {each}" for each in alone)))
 
 
-def _wanted(facts: Facts, release: Release) -> tuple[tuple[Key, ...], tuple[Key, ...], str]:
+def _awaited(facts: Facts, release: Release) -> tuple[tuple[Key, ...], tuple[Key, ...], str]:
     """What has to become ready, by the manifest that this run installed, else by the one stored in the cluster.
 
     Also its Services of type LoadBalancer, and the part of that manifest that cannot be parsed.
     """
     from tasks.kube.components import balanced
-    from tasks.kube.releases import documents, release_in, unreadable, wanted_refs
+    from tasks.kube.releases import awaited_refs, documents, release_in, unreadable
 
     manifest, namespace = facts.outputs.manifests.get(_key(release)), release.namespace
     if manifest is not None:
-        return wanted_refs(manifest, namespace), balanced(documents(manifest), namespace), unreadable(manifest)
+        return awaited_refs(manifest, namespace), balanced(documents(manifest), namespace), unreadable(manifest)
     live = release_in(facts.api(), namespace, release.name)
     if live is None:
         raise LaunchError(

@@ -107,7 +107,7 @@ def _predict(session: Session, conditions: WhatIf, steps: Sequence[Step], facts:
     """How long the plan would take under these conditions, and which change would help most."""
     from tasks.engine.estimate import expecting, history_file, load
     from tasks.rehearsal.model import load_profile
-    from tasks.rehearsal.what_if import answer
+    from tasks.rehearsal.what_if import predict
     from tasks.view import plan as view
     from tasks.view.console import out, width_of
 
@@ -119,7 +119,7 @@ def _predict(session: Session, conditions: WhatIf, steps: Sequence[Step], facts:
         )
     profile = load_profile(session.root, conditions.timing)
     steps = expecting(steps, load(history_file(session.environ), session.options.engine))
-    found = answer(profile, conditions, steps, facts, _bounds(facts, conditions))
+    found = predict(profile, conditions, steps, facts, _bounds(facts, conditions))
     out(view.PREDICTED[form](found, steps, width_of(sys.stdout)))
     return 0
 

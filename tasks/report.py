@@ -86,8 +86,8 @@ def _history(session: Session, name: str, html: str, *, form: str) -> int:
     from tasks.engine.estimate import history_file, load
     from tasks.runs.catalogue import every, find
     from tasks.runs.document import history
-    from tasks.runs.history import past_text, trend
-    from tasks.runs.page import past_html
+    from tasks.runs.history import history_text, trend
+    from tasks.runs.page import history_html
 
     log_dir = Path(session.settings.log_dir).expanduser()
     runs = every(log_dir)
@@ -112,11 +112,11 @@ def _history(session: Session, name: str, html: str, *, form: str) -> int:
     }
     written = {}
     if html:
-        written["page"] = _write(html, "history.html", past_html(points, expected))
+        written["page"] = _write(html, "history.html", history_html(points, expected))
     if form == "json":
         _out_json(history(points, expected), written)
     else:
-        _out(past_text(points, expected, **_terminal()), written)
+        _out(history_text(points, expected, **_terminal()), written)
     return 0
 
 

@@ -70,7 +70,7 @@ def snapshot(
         if session.options.engine == "rehearsal":
             raise BadInput("a rehearsed snapshot has no data", why="it contains nothing real", fix="omit --engine")
         if import_:
-            return snapshot_files.take_in(session, Path(import_).expanduser().absolute(), name, replace_old=replace)
+            return snapshot_files.import_file(session, Path(import_).expanduser().absolute(), name, replace_old=replace)
         if not file:
             raise BadInput("--export needs --file FILE", why="the snapshot is written to it", fix="add it")
         return snapshot_files.export(session, export, Path(file).expanduser().absolute())
@@ -82,13 +82,13 @@ def _save(session: Session, name: str, *, replace: bool) -> int:
     from tasks.run.gather import gather
     from tasks.run.session import bounds
     from tasks.run.snapshot_save import Saving, require_savable, save_steps
-    from tasks.run.snapshots import name_locked, new_id, refuse_taken, settle, store
+    from tasks.run.snapshots import name_locked, new_id, refuse_existing, settle, store
 
     found = store(session)
     check_name(name)
     with session.locked(), name_locked(found, name, "snapshot --save"):
         old = found.find(name)
-        refuse_taken(found, old, replace=replace)
+        refuse_existing(found, old, replace=replace)
         session.open_logs()
         facts = gather(session, ("helm",), refuse=False)
         require_savable(facts)

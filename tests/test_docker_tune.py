@@ -150,7 +150,7 @@ def test_what_cannot_be_done_does_not_stop_a_launch(
 
 
 def test_without_rights_nothing_is_planned(tmp_path: Path, engine: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.host.writer.ours", lambda _path: False)
+    monkeypatch.setattr("tasks.host.writer.replaceable", lambda _path: False)
     monkeypatch.setattr("tasks.host.writer.rights", lambda _programs: Rights(root=False, sudo=False))
     (step,) = tuning.steps(given(tmp_path, engine))
     assert "sudo would ask for a password" in str(step.skip)
@@ -191,7 +191,7 @@ def test_a_mirror_that_cannot_be_taken_out_is_told(
     tmp_path: Path, engine: Dockerd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     act(tuning.steps(given(tmp_path, engine, cache=hub()))[0])
-    monkeypatch.setattr("tasks.host.writer.ours", lambda _path: False)
+    monkeypatch.setattr("tasks.host.writer.replaceable", lambda _path: False)
     monkeypatch.setattr("tasks.host.writer.rights", lambda _programs: Rights(root=False, sudo=None))
     (step,) = tuning.unmirrored(given(tmp_path, engine))
     assert "docker-tune --undo" in str(step.skip)
@@ -261,7 +261,7 @@ def test_on_docker_desktop_the_steps_are_told(tmp_path: Path, well: Dockerd, mon
 
 
 def test_without_rights(tmp_path: Path, well: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.host.writer.ours", lambda _path: False)
+    monkeypatch.setattr("tasks.host.writer.replaceable", lambda _path: False)
     monkeypatch.setattr("tasks.host.writer.rights", lambda _programs: Rights(root=False, sudo=None))
     programs = restarted(well, CACHE)
     with pytest.raises(NoRights, match="nothing was changed"):

@@ -23,7 +23,7 @@ _UNFIT_STORAGE = {
 }
 
 
-def answers(facts: HostFacts) -> Iterator[Finding]:
+def reachable(facts: HostFacts) -> Iterator[Finding]:
     """Whether it is reachable, and its version."""
     error, engine = facts.no_engine, facts.engine
     if error is not None:

@@ -35,7 +35,7 @@ Check = Callable[[HostFacts], Iterator[Finding]]
 """Pure: it finds nothing if the facts that it judges were not queried."""
 
 CHECKS: tuple[tuple[str, Check], ...] = (
-    ("engine", engine_checks.answers),
+    ("engine", engine_checks.reachable),
     ("engine", engine_checks.files),
     ("platform", engine_checks.platform),
     ("cgroups", engine_checks.cgroups),

@@ -9,7 +9,7 @@ from tasks.checks.finding import Finding, Remedy, ok, problem, unknown, warning
 from tasks.core.units import GIB, MIB, count, gib, memory_bytes
 from tasks.facts.programs import numbers
 from tasks.settings.k3s_arguments import value_of
-from tasks.settings.needs import wanted_releases
+from tasks.settings.needs import enabled_releases
 
 LEAST_DISK, GOOD_DISK = 2 * GIB, 10 * GIB
 """Bytes free: below the first a node's images do not fit, below the second a few charts fill the disk."""
@@ -194,14 +194,14 @@ def _images_size(facts: HostFacts, missing: Sequence[str]) -> int:
     need = sum(K3S if image == missing[0] and "k3s" in image else OTHER for image in missing)
     if facts.cluster_exists:
         return need
-    return need + _node_count(facts) * NODE + SYSTEM + len(wanted_releases(facts.settings)) * RELEASE
+    return need + _node_count(facts) * NODE + SYSTEM + len(enabled_releases(facts.settings)) * RELEASE
 
 
 def _images_shown(facts: HostFacts, missing: Sequence[str]) -> str:
     pulled = f"{count(len(missing), 'image')} to pull"
     if facts.cluster_exists:
         return f"{pulled}, and the cluster already has its own"
-    releases = count(len(wanted_releases(facts.settings)), "release")
+    releases = count(len(enabled_releases(facts.settings)), "release")
     return f"{pulled}, and those of {count(_node_count(facts), 'node')} and {releases}"
 
 

@@ -119,7 +119,7 @@ def fill_registry(name: str, feed: Callable[[BinaryIO], None], deadline: float) 
     return Command(argv=argv, feed=feed, shown_stdin="BUNDLE", deadline=deadline)
 
 
-def images_inside(node: str) -> Command:
+def node_images(node: str) -> Command:
     """The images in a k3s node, as JSON."""
     return Command(argv=("docker", "exec", node, "crictl", "images", "--output", "json"), ok=(0, 1, 126, 127))
 
@@ -250,7 +250,7 @@ def copy_folder_out(container: str, path: str, folder: str) -> Command:
     return Command(argv=("docker", "cp", f"{container}:{path}", folder), ok=(0, 1))
 
 
-def containers_inside(node: str) -> Command:
+def node_containers(node: str) -> Command:
     """Containers of a running k3s node, including exited ones, as its containerd lists them."""
     return Command(argv=("docker", "exec", node, "crictl", "ps", "--all"), deadline=15.0)
 
@@ -362,7 +362,7 @@ true
 """containerd starts a moment after the API answers; crictl pulls through the node's mirrors, as for pods."""
 
 
-def pull_inside(node: str, images: Sequence[str], deadline: float) -> Command:
+def pull_into_node(node: str, images: Sequence[str], deadline: float) -> Command:
     """Pull images into a k3s node, one after another; prints those that are present afterwards."""
     return Command(argv=("docker", "exec", node, "sh", "-c", PULL_INSIDE, "sh", *images), deadline=deadline)
 

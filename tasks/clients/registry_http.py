@@ -155,7 +155,7 @@ class _Counter:
         self.whole = 0
         """Bytes of the whole image, once its manifest is known."""
 
-    def ending(self, connection: http.client.HTTPConnection) -> Callable[[], None]:
+    def closing_when_cancelled(self, connection: http.client.HTTPConnection) -> Callable[[], None]:
         """Close a connection when the download is cancelled; the returned function removes that."""
         connection.connect()
         line = connection.sock
@@ -210,7 +210,7 @@ def _read(
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=counter.silence)
     forget: Callable[[], None] = lambda: None  # noqa: E731 - nothing to remove yet
     try:
-        forget = counter.ending(connection)
+        forget = counter.closing_when_cancelled(connection)
         headers = {"Accept": ", ".join(accepted)} if accepted else {}
         connection.request("GET", quote(f"/v2/{image.repository}/{what}", safe="/:"), headers=headers)
         with connection.getresponse() as response:

@@ -43,7 +43,7 @@ def locked(
     """
     handle = open_lock(path)
     try:
-        take(handle, seconds, shared=shared, wait=wait)
+        acquire(handle, seconds, shared=shared, wait=wait)
         yield handle
     finally:
         os.close(handle)
@@ -55,7 +55,7 @@ def open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
-def take(
+def acquire(
     handle: int,
     seconds: float = 0.0,
     *,
@@ -94,7 +94,7 @@ def locked_itself(path: Path, seconds: float) -> Iterator[None]:
         with contextlib.suppress(OSError):
             handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             opened.callback(os.close, handle)
-            take(handle, seconds)
+            acquire(handle, seconds)
         yield
 
 

@@ -180,7 +180,7 @@ class Places:
             return None
         return heapq.heappop(self._slots)
 
-    def give_back(self, step: Step, slot: int | None) -> None:
+    def free_slot(self, step: Step, slot: int | None) -> None:
         """Release what `take` has taken."""
         if step.kind is not None:
             self._kinds[step.kind] -= 1

@@ -162,12 +162,12 @@ class Run:
     def _handle(self, message: _Message) -> None:
         if message.yields:
             if (live := self._live.get(message.name)) is not None:
-                self._give_back(live)
+                self._free_slot(live)
                 live.slot = None
             return
         live = self._live.pop(message.name)
         step = live.step
-        self._give_back(live)
+        self._free_slot(live)
         error = message.error
         if error is None or (isinstance(error, Stopped) and live.stopped_by_end):
             report = message.report or Report()
@@ -189,10 +189,10 @@ class Run:
         else:
             self._fail(step, live, message.at, error)
 
-    def _give_back(self, live: _Live) -> None:
+    def _free_slot(self, live: _Live) -> None:
         """Release its place, once."""
         if not live.yielded:
-            self._places.give_back(live.step, live.slot)
+            self._places.free_slot(live.step, live.slot)
             live.yielded = True
 
     def _may_retry(self, step: Step, error: BaseException) -> bool:

@@ -30,7 +30,7 @@ from tasks.core.imageref import parse, registry_of
 from tasks.facts.endpoint import on_this_machine
 from tasks.facts.registries import cache_of, port_of
 from tasks.process.command import CommandFailed
-from tasks.settings.derived import on_push_registry, push_container, repository, wanted_builds
+from tasks.settings.derived import enabled_builds, on_push_registry, push_container, repository
 
 if TYPE_CHECKING:
     from tasks.facts.engine import Engine
@@ -103,7 +103,7 @@ def read_inputs(
     Raises `BadInput` for missing files, for features that the engine lacks, and for an image that nodes cannot
     pull from anywhere.
     """
-    builds = wanted_builds(settings) if set(parts) & _PARTS else []
+    builds = enabled_builds(settings) if set(parts) & _PARTS else []
     if not builds:
         return ()
     there, found = host(), list[BuildState]()

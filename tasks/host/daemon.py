@@ -210,7 +210,7 @@ class Elsewhere(LaunchError):
     """daemon.json cannot be changed from here: nothing was done."""
 
 
-def away(host: Engine) -> bool:
+def runs_elsewhere(host: Engine) -> bool:
     """Whether an engine runs in its own virtual machine, or in another container than this one."""
     return host.desktop or not host.here
 

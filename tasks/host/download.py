@@ -103,7 +103,7 @@ _PAUSE = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Brought:
+class Downloaded:
     """How a file was downloaded."""
 
     size: int
@@ -111,10 +111,10 @@ class Brought:
     """Whether it came in one piece, of the announced length."""
 
 
-def download(asset: Asset, part: Part, line: Line, say: Callable[[str], None]) -> Brought:
+def download(asset: Asset, part: Part, line: Line, say: Callable[[str], None]) -> Downloaded:
     """Download the file into its part. Raises `LaunchError`, `Stopped`, and OSError of the disk; the part stays."""
     if part.whole:
-        return Brought(size=part.size, sure=False)
+        return Downloaded(size=part.size, sure=False)
     brought = _ask(asset, part, line, say)
     if brought is None:  # the file on the server has changed, or it rejects the range
         part.drop()
@@ -128,13 +128,13 @@ def download(asset: Asset, part: Part, line: Line, say: Callable[[str], None]) -
     return brought
 
 
-def _ask(asset: Asset, part: Part, line: Line, say: Callable[[str], None]) -> Brought | None:
+def _ask(asset: Asset, part: Part, line: Line, say: Callable[[str], None]) -> Downloaded | None:
     """None if the response does not match the part on disk."""
     with line.get(asset.url, part.headers()) as transfer:
         head = transfer.head()
         first, total = _range(head)
         if head.status == 416 and part.size:
-            return Brought(size=part.size, sure=False) if total == part.size else None
+            return Downloaded(size=part.size, sure=False) if total == part.size else None
         if head.status == 206:
             if not part.size or first != part.size or _changed(head, part.origin):
                 return None
@@ -151,7 +151,7 @@ def _ask(asset: Asset, part: Part, line: Line, say: Callable[[str], None]) -> Br
         return _write(part, origin, transfer, line, say)
 
 
-def _write(part: Part, origin: Origin, transfer: Transfer, line: Line, say: Callable[[str], None]) -> Brought:
+def _write(part: Part, origin: Origin, transfer: Transfer, line: Line, say: Callable[[str], None]) -> Downloaded:
     size, reported = part.size, 0.0
     with part.begin(origin) as file:
         for chunk in transfer.chunks():
@@ -176,7 +176,7 @@ def _write(part: Part, origin: Origin, transfer: Transfer, line: Line, say: Call
             transient=True,
         )
     say(mib(size))
-    return Brought(size=size, sure=not part.size and origin.total is not None)
+    return Downloaded(size=size, sure=not part.size and origin.total is not None)
 
 
 def _range(head: Head) -> tuple[int | None, int | None]:
@@ -304,7 +304,7 @@ class Fetch:
             part.drop_others(asset.program)
         return Report(why=f"downloaded {asset.version}, {mib(brought.size)}, checksum verified")
 
-    def _verify(self, part: Part, wanted: str, brought: Brought) -> None:
+    def _verify(self, part: Part, wanted: str, brought: Downloaded) -> None:
         """A mismatch of a resumed, or possibly truncated, file is worth another attempt."""
         got = file_digest(part.path)
         if got != wanted:

@@ -213,7 +213,7 @@ def tune(work: Work, desired: Desired) -> Report:
         work.keep(record, like)
         work.bring(before, replace(like, data=data))
     except LaunchError as error:
-        _put_back(work, before, former, record, error)
+        _restore(work, before, former, record, error)
         raise
     work.keep(replace(record, applied=True), like)
     backup = (f"the previous file is {record.backup}",) if record.backup else ()
@@ -272,7 +272,7 @@ def _remembered(
     return replace(fresh, backup=name, exact=former is None)
 
 
-def _put_back(
+def _restore(
     work: Work, before: FileState | None, former: ChangeRecord | None, record: ChangeRecord, error: LaunchError
 ) -> None:
     """Restore the file and reload Docker; report what cannot be restored."""
@@ -314,7 +314,7 @@ def undo(work: Work) -> Report:
     back = _back(work, now, record)
     messages = [*back.messages]
     if not _same(now, back.after):
-        messages += _bring(work, now, back.after)
+        messages += _write_and_reload(work, now, back.after)
     work.keep(None, now or FileState(data=b"", mode=0o644, user=0, group=0))
     if record.backup is not None:
         if back.exact:
@@ -344,7 +344,7 @@ def _back(work: Work, now: FileState | None, record: ChangeRecord) -> _Back:
     return _Back(after=after, messages=(text, *made.messages, *made.left), exact=False)
 
 
-def _bring(work: Work, now: FileState | None, after: FileState | None) -> list[str]:
+def _write_and_reload(work: Work, now: FileState | None, after: FileState | None) -> list[str]:
     """Write the file and reload Docker, which need not run: a file that keeps it from starting is restored, too."""
     running = work.place.running
     if running is None or running.forgotten:

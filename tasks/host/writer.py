@@ -127,7 +127,7 @@ def existing(folder: Path) -> Path:
     return next(each for each in (folder, *folder.parents) if each.exists() or each == each.parent)
 
 
-def ours(path: Path) -> bool:
+def replaceable(path: Path) -> bool:
     """Whether this process may replace that file and keep its owner: as root, or if it owns file and folder."""
     me = os.geteuid()
     if me == 0:
@@ -161,7 +161,7 @@ class NoRights(LaunchError):
 
 def writer_for(file: Path, programs: Programs) -> Writer:
     """The writer for that file. Raises `NoRights`."""
-    if ours(file):
+    if replaceable(file):
         return Writer(programs=programs)
     if rights(programs).enough:
         return Sudo(programs=programs)

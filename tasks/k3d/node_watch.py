@@ -88,7 +88,7 @@ class Watch:
             self._forget(node)
             self._spawn(self._died, node, self._starts.get(node, 0), int(about.get("exitCode") or 0))
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """End everything that this watch has started, and wait for it."""
         self.stop.set()
         end = time.monotonic() + _LEAVE
@@ -235,7 +235,7 @@ def watch_nodes(facts: Facts, context: Context) -> Report | None:
         pass
     finally:
         release()
-        watch.leave()
+        watch.close()
     if watch.verdict is not None:
         raise watch.verdict
     return Report(why="no node died")

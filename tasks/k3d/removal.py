@@ -63,7 +63,7 @@ def own_containers(programs: Programs, name: str, owner: str, context: Context |
             return ids
         inspected = docker.inspected(programs.run(docker.inspect(ids), context).out)
         refuse_foreign(read(name, inspected, complete=True, claim=Claim(owner=mine)))
-        if not _has_begun(inspected):
+        if not _just_started(inspected):
             return ids
         (context.wait if context is not None else time.sleep)(_PAUSE)
     raise LaunchError(
@@ -74,7 +74,7 @@ def own_containers(programs: Programs, name: str, owner: str, context: Context |
     )
 
 
-def _has_begun(inspected: Sequence[Mapping[str, Any]]) -> bool:
+def _just_started(inspected: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a creation has no node yet and started a moment ago."""
     roles = {(each["Config"].get("Labels") or {}).get("k3d.role") for each in inspected}
     ages = (age({"StartedAt": each.get("Created")}, time.time()) for each in inspected)

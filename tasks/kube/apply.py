@@ -37,12 +37,12 @@ def put(api: Direct, resources: Resources, obj: Mapping[str, Any], body: str) ->
     place = place_of(resources, obj)
     code, text = api.patch(f"{place}?{_QUERY}", body)
     if code not in (200, 201):
-        raise not_taken(code, obj, text)
+        raise rejected(code, obj, text)
     if '"deletionTimestamp"' in text:
-        refuse_ending(obj, json.loads(text))
+        refuse_deleting(obj, json.loads(text))
 
 
-def refuse_ending(obj: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+def refuse_deleting(obj: Mapping[str, Any], there: Mapping[str, Any]) -> None:
     """Raises `Refused`, in the words of the API, for an object that is being deleted."""
     if there["metadata"].get("deletionTimestamp"):
         said = f"object is being deleted: {display(obj)} waits for {deletion_blockers(there)}"
@@ -57,7 +57,7 @@ def preview(api: Direct, resources: Resources, obj: Mapping[str, Any], manager: 
     query = urlencode({"fieldManager": manager, **_FORCED, "dryRun": "All"})
     code, text = api.patch(f"{place_of(resources, obj)}?{query}", line(obj))
     if code not in (200, 201):
-        raise not_taken(code, obj, text)
+        raise rejected(code, obj, text)
     found: dict[str, Any] = json.loads(text)
     return found
 
@@ -75,7 +75,7 @@ def place_of(resources: Resources, obj: Mapping[str, Any]) -> str:
     return path(api_version, plural, (namespace or "default") if namespaced else "", name)
 
 
-def not_taken(code: int, obj: Mapping[str, Any], text: str) -> Refused:
+def rejected(code: int, obj: Mapping[str, Any], text: str) -> Refused:
     """The error for an unsuccessful response of the API.
 
     A status 500 is the object's fault where the object does not fit its schema.

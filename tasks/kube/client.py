@@ -167,18 +167,18 @@ def content(path: str, code: int, text: str) -> Any:  # noqa: ANN401 - any JSON 
     except ValueError:
         found = None
     if code != 200:
-        message = found.get("message", "") if isinstance(found, dict) else _said(text)
+        message = found.get("message", "") if isinstance(found, dict) else _plain_text(text)
         error = ApiError(code, f"the API answered {code} to {path}", str(message))
         if code in (401, 403):
             said = f"Error from server ({'Unauthorized' if code == 401 else 'Forbidden'}): "  # kubectl says so already
             error = explained(error, said + str(message).removeprefix(said))
         raise error
     if found is None:
-        raise ApiError(code, f"the API's response to {path} is no JSON", _said(text))
+        raise ApiError(code, f"the API's response to {path} is no JSON", _plain_text(text))
     return found
 
 
-def _said(text: str) -> str:
+def _plain_text(text: str) -> str:
     """The text of a response that is not JSON, shortened."""
     page = "it is a web page: of a proxy, a captive portal, or another server at that address"
     return page if text.lstrip().startswith("<") else text.strip()[:200]

@@ -150,7 +150,7 @@ def releases(api: Api, only: tuple[str, str] | None = None) -> dict[tuple[str, s
     return {place: _release(*place, *sorted(found, key=_revision)[-2:]) for place, found in revisions.items()}
 
 
-def wanted_refs(manifest: str, namespace: str) -> tuple[Key, ...]:
+def awaited_refs(manifest: str, namespace: str) -> tuple[Key, ...]:
     """The objects of a release's manifest that must become ready; the default namespace is the release's."""
     return tuple(ref for ref in refs(manifest, namespace) if waits_for(ref.api_version, ref.kind))
 

@@ -62,7 +62,7 @@ class ApiServer:
         self._folder = folder
         self._stores: dict[str, Objects] = {}
 
-    def answers(self, port: int) -> bool:
+    def is_serving(self, port: int) -> bool:
         """Whether a TLS server answers at a host port."""
         try:
             self.server(port)

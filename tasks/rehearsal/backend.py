@@ -108,7 +108,7 @@ class Changes:
             if seq >= 0 and not due and self._store.seq() == seq:
                 self._over.wait(_LOOK)
                 continue
-            if not self._server.answers(self._port):
+            if not self._server.is_serving(self._port):
                 return
             first = seq < 0
             with self._store.read() as view:
@@ -186,7 +186,7 @@ class Rehearsed:
     def server_answers(self, host: str, port: int) -> bool:
         """Whether a rehearsed server has started."""
         del host
-        return ApiServer(self._folder).answers(port)
+        return ApiServer(self._folder).is_serving(port)
 
     def http_status(self, address: str, port: int, host: str, path: str) -> int:
         """Always successful: nothing listens at a rehearsed port."""

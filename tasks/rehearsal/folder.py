@@ -25,7 +25,7 @@ from typing import Any
 
 from tasks.core.errors import BadInput
 from tasks.core.files import prefix, replacing
-from tasks.core.lock import open_lock, release, take
+from tasks.core.lock import acquire, open_lock, release
 from tasks.rehearsal.engine import blank
 
 VARIABLE = "OPENFRAME_REHEARSAL"
@@ -175,7 +175,7 @@ def occupy(root: Path) -> None:
                 handle = open_lock(path)
             except FileNotFoundError:  # it is being cleared
                 continue
-        take(handle, math.inf, shared=True)
+        acquire(handle, math.inf, shared=True)
         if _holds(handle, path):
             _HANDLES[path] = handle
             return
@@ -192,7 +192,7 @@ def clear(root: Path, unused: Callable[[], bool]) -> None:
         return
     release(handle)  # of two processes that leave at the same time one may have the lock
     try:
-        take(handle)
+        acquire(handle)
     except TimeoutError:
         return
     if _holds(handle, path) and unused():

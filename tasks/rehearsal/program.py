@@ -246,7 +246,7 @@ class _Stream:
     def flush(self) -> None:
         """Not yet."""
 
-    def hand_on(self) -> None:
+    def delegate(self) -> None:
         waiting, self._waiting = self._waiting, []
         for data in waiting:
             self.sink.feed(data)
@@ -264,7 +264,7 @@ class _Life:
     def sleep(self, seconds: float) -> None:
         """Raises `Ended` if the call ends before."""
         for stream in self.streams:
-            stream.hand_on()
+            stream.delegate()
         until = time.monotonic() + seconds
         while True:
             now = time.monotonic()
@@ -295,7 +295,7 @@ def starter(folder: Path) -> Starter:
         except Ended as ended:
             code = -ended.number
         for stream in streams:
-            stream.hand_on()
+            stream.delegate()
             stream.sink.finish()
         return code, life.late
 

@@ -173,7 +173,7 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Prediction:
     """A prediction, and its basis."""
 
     total_s: float
@@ -188,7 +188,7 @@ class Answer:
     rests_on: str
 
 
-def answer(profile: Profile, what_if: WhatIf, steps: Sequence[Step], facts: Facts, bounds: Bounds) -> Answer:
+def predict(profile: Profile, what_if: WhatIf, steps: Sequence[Step], facts: Facts, bounds: Bounds) -> Prediction:
     """Simulate the plan under these conditions, and with each single change of them."""
     plan = list(steps) if what_if.cache else without_cache(steps)
 
@@ -203,7 +203,7 @@ def answer(profile: Profile, what_if: WhatIf, steps: Sequence[Step], facts: Fact
         Change(what=what, total_s=play(*each)[AFTER][1]) for what, each in _changes(profile, what_if, seen, bounds)
     ]
     helpful = [each for each in changes if total - each.total_s > _MATTERS * total]
-    return Answer(
+    return Prediction(
         total_s=total,
         floor_s=play(replace(what_if, cores=_ENDLESS, line=None), seen, endless)[AFTER][1],
         path=_path(activities(plan, seen, profile), spans),

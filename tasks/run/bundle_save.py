@@ -33,7 +33,7 @@ from tasks.facts.running import system_items
 from tasks.kube.objects import digest as key_digest
 from tasks.run import charts as chart_steps
 from tasks.run import images
-from tasks.run.bundle_sources import PYTHONS, Found, Remote, Wish, pack_layer, programs, wheels
+from tasks.run.bundle_sources import PYTHONS, Found, Remote, SaveOptions, pack_layer, programs, wheels
 from tasks.run.charts import chart_of
 from tasks.run.desired import contents
 from tasks.run.releases import rendered
@@ -60,7 +60,7 @@ def opened(path: Path) -> Bundle | None:
     return found
 
 
-def save_steps(facts: Facts, wish: Wish, folder: Path) -> list[Step]:
+def save_steps(facts: Facts, options: SaveOptions, folder: Path) -> list[Step]:
     """Charts, images, programs and wheels concurrently, then the file. `folder`: for temporary files."""
     found = Found(folder)
     charts = tuple({chart.id: chart for chart in (chart_of(facts, each) for each in facts.releases)}.values())
@@ -71,7 +71,7 @@ def save_steps(facts: Facts, wish: Wish, folder: Path) -> list[Step]:
         Step(
             name=FIND,
             task=TASK,
-            action=partial(_find, facts, wish, found),
+            action=partial(_find, facts, options, found),
             needs=(*caches, *(step.name for step in bringing)),
             retry=Retry(attempts=3, first=1.0),
             deadline=seconds,
@@ -82,7 +82,7 @@ def save_steps(facts: Facts, wish: Wish, folder: Path) -> list[Step]:
             name=PROGRAM_FILES,
             task=TASK,
             kind=DOWNLOAD,
-            action=partial(programs, facts, wish, found),
+            action=partial(programs, facts, options, found),
             retry=Retry(attempts=3, first=1.0),
             deadline=seconds,
             why=", ".join(PROGRAMS),
@@ -92,7 +92,7 @@ def save_steps(facts: Facts, wish: Wish, folder: Path) -> list[Step]:
             name=WHEELS,
             task=TASK,
             kind=DOWNLOAD,
-            action=partial(wheels, facts, wish, found),
+            action=partial(wheels, facts, options, found),
             retry=Retry(attempts=3, first=1.0),
             deadline=seconds,
             why=f"for requirements.txt and Python {', '.join(PYTHONS)}",
@@ -100,9 +100,9 @@ def save_steps(facts: Facts, wish: Wish, folder: Path) -> list[Step]:
         ),
     ]
     last = Step(
-        name=f"bundle: write {wish.path.name}",
+        name=f"bundle: write {options.path.name}",
         task=TASK,
-        action=partial(_write, wish, found),
+        action=partial(_write, options, found),
         needs=tuple(step.name for step in own),
         deadline=10 * seconds,
         why="downloads what the existing file lacks",
@@ -114,7 +114,7 @@ def save_steps(facts: Facts, wish: Wish, folder: Path) -> list[Step]:
 # Images
 
 
-def _find(facts: Facts, wish: Wish, found: Found, context: Context) -> Report:
+def _find(facts: Facts, options: SaveOptions, found: Found, context: Context) -> Report:
     """Find the names of all images, then their manifests. Raises `LaunchError` for one that cannot be bundled."""
     for release in facts.releases:
         key = images.key_of(facts, release)
@@ -131,16 +131,16 @@ def _find(facts: Facts, wish: Wish, found: Found, context: Context) -> Report:
     names = {
         *(name for each in found.releases.values() for name in each),
         *(each for each in images_of(contents(facts, ("manifests",))) if not facts.builds_image(each)),
-        *wish.add,
+        *options.add,
     }
-    nodes = {name for name in names if not _excluded(name, wish)}
-    engine = {name for name in facts.images if not _excluded(name, wish)}
+    nodes = {name for name in names if not _excluded(name, options)}
+    engine = {name for name in facts.images if not _excluded(name, options)}
     found.releases = {
         key: tuple(name for name in each if name in nodes) for key, each in sorted(found.releases.items())
     }
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         running = {
-            name: pool.submit(_image, facts, wish, found, name, name in engine, name in nodes, context)
+            name: pool.submit(_image, facts, options, found, name, name in engine, name in nodes, context)
             for name in sorted(nodes | engine)
         }
         for name, resolved in running.items():
@@ -148,8 +148,8 @@ def _find(facts: Facts, wish: Wish, found: Found, context: Context) -> Report:
     return Report(why=f"{count(len(found.images), 'image')}, {count(len(found.charts), 'chart')}")
 
 
-def _excluded(name: str, wish: Wish) -> bool:
-    return any(fnmatch.fnmatch(name, pattern) for pattern in wish.exclude)
+def _excluded(name: str, options: SaveOptions) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in options.exclude)
 
 
 def _system_images(facts: Facts, context: Context) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ def _system_images(facts: Facts, context: Context) -> tuple[str, ...]:
     names = set(images_of(system_items(facts.api())))  # nodes do not have images of late components yet
     for node in facts.cluster.nodes:
         if node.role in ("server", "agent"):
-            names |= docker.image_names(facts.programs.run(docker.images_inside(node.name), context, quiet=True).out)
+            names |= docker.image_names(facts.programs.run(docker.node_images(node.name), context, quiet=True).out)
     upstreams = {each.upstream for each in facts.settings.registries.caches}
     through = sorted(  # normalised: containerd writes full names
         {parse(name).listed for name in names if parse(name).registry in upstreams and not facts.builds_image(name)}
@@ -192,7 +192,9 @@ def _port(facts: Facts, reference: Reference) -> int | None:
     return None
 
 
-def _image(facts: Facts, wish: Wish, found: Found, name: str, engine: bool, node: bool, context: Context) -> Image:
+def _image(
+    facts: Facts, options: SaveOptions, found: Found, name: str, engine: bool, node: bool, context: Context
+) -> Image:
     if not NAME.fullmatch(name):
         raise BadInput(f"'{name}' is not an image", why="its form must be registry/name:tag", fix="correct it")
     reference = parse(name)
@@ -210,19 +212,19 @@ def _image(facts: Facts, wish: Wish, found: Found, name: str, engine: bool, node
         )
     port = _port(facts, reference)
     if port is None:
-        return _of_engine(facts, wish, found, name, context)
-    resolved = registry_http.resolve(port, reference, wish.arch, context)
+        return _of_engine(facts, options, found, name, context)
+    resolved = registry_http.resolve(port, reference, options.arch, context)
     manifest = json.loads(resolved.manifest)
     for part in (manifest["config"], *manifest["layers"]):
         found.blobs.setdefault(str(part["digest"]), (int(part["size"]), Remote(port, reference)))
     return Image(digest=found.data(resolved.top), manifest=found.data(resolved.manifest), engine=engine, node=node)
 
 
-def _of_engine(facts: Facts, wish: Wish, found: Found, name: str, context: Context) -> Image:
+def _of_engine(facts: Facts, options: SaveOptions, found: Found, name: str, context: Context) -> Image:
     """An image of a registry without a cache: from the engine, with its layers compressed."""
-    if wish.platform != facts.platform:
+    if options.platform != facts.platform:
         raise LaunchError(
-            f"{name} cannot be bundled for {wish.platform}: there is no cache for its registry",
+            f"{name} cannot be bundled for {options.platform}: there is no cache for its registry",
             why=f"the engine has it for {facts.platform}",
             fix=f"add {{upstream: {parse(name).registry}}} to registries.caches",
         )
@@ -266,11 +268,11 @@ def _part(kind: str, digest: str, size: int) -> dict[str, object]:
 # The file
 
 
-def _write(wish: Wish, found: Found, context: Context) -> Report:
+def _write(options: SaveOptions, found: Found, context: Context) -> Report:
     """Write the file. Raises `LaunchError` if that fails: the old file stays then."""
     lock = Lock(
-        platform=wish.platform,
-        target=str(wish.target),
+        platform=options.platform,
+        target=str(options.target),
         images=dict(sorted(found.images.items())),
         charts=dict(sorted(found.charts.items())),
         programs=dict(sorted(found.programs.items())),
@@ -278,18 +280,18 @@ def _write(wish: Wish, found: Found, context: Context) -> Report:
         pythons=found.pythons,
         requirements=found.requirements,
         releases=found.releases,
-        settings=found.data(wish.settings),
+        settings=found.data(options.settings),
         blobs={},
     )
     lock = replace(lock, blobs={digest: size for digest, (size, _) in sorted(found.blobs.items())})
-    if wish.old is not None and wish.old.lock == lock:
+    if options.old is not None and options.old.lock == lock:
         return Report(why=f"unchanged: {count(len(lock.images), 'image')}, {lock.digest}", skipped=True)
     progress = _Progress(context, sum(lock.blobs.values()))
     try:
-        with replacing(wish.path, 0o644) as file:
+        with replacing(options.path, 0o644) as file:
             writer = Writer(lock, file)
             with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-                put = partial(_put, wish, found, writer, progress, context)
+                put = partial(_put, options, found, writer, progress, context)
                 try:
                     for done in [pool.submit(put, each) for each in lock.blobs]:
                         done.result()
@@ -298,7 +300,7 @@ def _write(wish: Wish, found: Found, context: Context) -> Report:
                     raise
     except OSError as error:
         raise LaunchError(
-            f"{wish.path} cannot be written",
+            f"{options.path} cannot be written",
             why=error.strerror or str(error),
             fix=f"it needs {megabytes(progress.whole)} and a writable folder",
         ) from None
@@ -322,10 +324,12 @@ class _Progress:
                 self.context.say(megabytes(self.done, self.whole))
 
 
-def _put(wish: Wish, found: Found, writer: Writer, progress: _Progress, context: Context, digest: str) -> None:
+def _put(
+    options: SaveOptions, found: Found, writer: Writer, progress: _Progress, context: Context, digest: str
+) -> None:
     """Write a blob from the existing bundle, from a local file, or through the cache."""
     _, source = found.blobs[digest]
-    old = wish.old
+    old = options.old
     if old is not None and old.lock.blobs.get(digest) == writer.lock.blobs[digest]:
         writer.put(digest, old.pieces(digest))
     elif isinstance(source, Remote):

@@ -36,7 +36,7 @@ _MACOS = ("macosx_10_9", "macosx_10_12", "macosx_11_0", "macosx_12_0")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class SaveOptions:
     """The options of one save."""
 
     path: Path
@@ -138,21 +138,21 @@ def pack_layer(layer: IO[bytes], path: Path) -> str:
     return "gzip"
 
 
-def programs(facts: Facts, wish: Wish, found: Found, context: Context) -> Report:
+def programs(facts: Facts, options: SaveOptions, found: Found, context: Context) -> Report:
     """The programs of this machine, if they fit the bundle's target; otherwise downloaded ones."""
     machine = os.uname()
-    here = wish.target == target(machine.sysname, machine.machine)
-    reported = versions(facts.programs, wish.state)
+    here = options.target == target(machine.sysname, machine.machine)
+    reported = versions(facts.programs, options.state)
     described = []
     for name in PROGRAMS:
-        pin = wish.pins.of(name)
+        pin = options.pins.of(name)
         path, version = facts.programs.where(name), getattr(reported, name)
         if not (here and path and numbers(version) >= numbers(pin.minimum) and _is_executable(Path(path))):
-            path, version = str(_fetched(facts, wish, found, name, context)), pin.version
+            path, version = str(_fetched(facts, options, found, name, context)), pin.version
         described.append(f"{name} {version}")
-        before = wish.old.lock.programs.get(name) if wish.old is not None else None
-        if wish.old is not None and before is not None and before.sha256 == file_digest(Path(path)):
-            found.programs[name] = replace(before, name=described[-1], digest=found.reuse(wish.old, before.digest))
+        before = options.old.lock.programs.get(name) if options.old is not None else None
+        if options.old is not None and before is not None and before.sha256 == file_digest(Path(path)):
+            found.programs[name] = replace(before, name=described[-1], digest=found.reuse(options.old, before.digest))
             continue
         packed = found.folder / f"{name}.gz"
         digest, size = compress(pieces(Path(path)), packed)
@@ -170,28 +170,28 @@ def _is_executable(path: Path) -> bool:
         return False
 
 
-def _fetched(facts: Facts, wish: Wish, found: Found, name: str, context: Context) -> Path:
+def _fetched(facts: Facts, options: SaveOptions, found: Found, name: str, context: Context) -> Path:
     from tasks.host.download import Fetch
 
-    file = asset(name, wish.pins.of(name).version, wish.target, facts.settings.tools)
+    file = asset(name, options.pins.of(name).version, options.target, facts.settings.tools)
     folder = found.folder / "programs"
     Fetch(asset=file, folder=folder, downloads=found.folder / "downloads", environ=facts.environ)(context)
     return folder / name
 
 
-def wheels(facts: Facts, wish: Wish, found: Found, context: Context) -> Report:
+def wheels(facts: Facts, options: SaveOptions, found: Found, context: Context) -> Report:
     """With pip, which verifies the hashes of requirements.txt."""
-    found.requirements, old = file_digest(facts.root / "requirements.txt"), wish.old
-    if old is not None and (old.lock.requirements, old.lock.target) == (found.requirements, str(wish.target)):
+    found.requirements, old = file_digest(facts.root / "requirements.txt"), options.old
+    if old is not None and (old.lock.requirements, old.lock.target) == (found.requirements, str(options.target)):
         found.pythons = old.lock.pythons
         found.wheels = {name: found.reuse(old, digest) for name, digest in old.lock.wheels.items()}
         return Report(why="requirements.txt has not changed", skipped=True)
     folder = found.folder / "wheels"
     folder.mkdir(exist_ok=True)
-    arch = {"amd64": "x86_64", "arm64": "aarch64" if wish.target.system == "linux" else "arm64"}.get(
-        wish.arch, wish.arch
+    arch = {"amd64": "x86_64", "arm64": "aarch64" if options.target.system == "linux" else "arm64"}.get(
+        options.arch, options.arch
     )
-    names = (*_GLIBC, "manylinux_2_28") if wish.target.system == "linux" else _MACOS
+    names = (*_GLIBC, "manylinux_2_28") if options.target.system == "linux" else _MACOS
     platforms = [word for each in names for word in ("--platform", f"{each}_{arch}")]
 
     def fetch(python: str) -> None:

@@ -47,7 +47,7 @@ class Call:
         return resolve(self.root, self.environ, self.profile, self.sets)
 
 
-def answer(
+def completions(
     words: Sequence[str], load: Callable[[str], Task[Any] | None], root: Path, environ: Mapping[str, str]
 ) -> list[str] | None:
     """Completions of the last of `words`, of which the first is the program; None: invoke's own. Never raises.
@@ -154,9 +154,9 @@ def runs(call: Call) -> Iterator[str]:
 
 def builds(call: Call) -> Iterator[str]:
     """The user's own images."""
-    from tasks.settings.derived import wanted_builds
+    from tasks.settings.derived import enabled_builds
 
-    yield from (each.name for each in wanted_builds(call.resolved.settings))
+    yield from (each.name for each in enabled_builds(call.resolved.settings))
 
 
 def own_steps(call: Call) -> Iterator[str]:

@@ -26,7 +26,7 @@ from tasks.facts.objects import all_of, in_namespaces, kinds
 from tasks.kube.client import NoAnswer, RetryingApi
 from tasks.kube.concealing import conceal_cluster, shortened, without_secrets
 from tasks.kube.readiness import node_ready
-from tasks.run.gather import gather_state, reach
+from tasks.run.gather import connect, gather_state
 from tasks.run.preview import conceal_settings
 from tasks.settings.derived import DATA
 from tasks.settings.origin import without_assigned
@@ -148,7 +148,7 @@ class ClusterDump:
         if self.facts.owns_cluster and self.facts.cluster.first is None:
             return
         with self.export.collecting("the API"):
-            reach(self.facts)
+            connect(self.facts)
             self.api = self.facts.api()
         if self.api is not None:
             with self.export.collecting("Secrets"):
@@ -211,7 +211,7 @@ class ClusterDump:
             return
         if node.running:
             with self.export.collecting(f"{node.name}: crictl ps"):
-                self.export.write(f"{place}/containers.txt", run(docker.containers_inside(node.name)).out)
+                self.export.write(f"{place}/containers.txt", run(docker.node_containers(node.name)).out)
         with tempfile.TemporaryDirectory(prefix="openframe-export-") as folder:
             for what in (_CONTAINERD, *((_POD_LOGS,) if self.api is None else ())):
                 with self.export.collecting(f"{node.name}: {what}"):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tasks.run.session import Session
     from tasks.run.task import Options
     from tasks.view.launch import Launch, Steady, View
-    from tasks.view.summary import Ending
+    from tasks.view.summary import Summary
 
 _USUAL = {"http": 80, "https": 443}
 _EVERY = ("0.0.0.0", "::")  # noqa: S104 - compared with
@@ -54,7 +54,7 @@ def choose(launch: Launch, environ: Mapping[str, str], *, stdout_isatty: bool, s
     return Plain(launch)
 
 
-def finish(session: Session, view: Steady, ending: Ending, *, acts: bool, agents: int | None) -> int:
+def finish(session: Session, view: Steady, ending: Summary, *, acts: bool, agents: int | None) -> int:
     """Write the record, show the summary; returns the exit code.
 
     `acts`: the record also becomes latest.json. `agents`: of a launch, which is added to the benchmark log if it

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from tasks.clients import kubectl
 from tasks.diagnose.command import run_command
 from tasks.facts.facts import Facts
-from tasks.kube.apply import line, not_taken, place_of, put, refuse_ending, stream
+from tasks.kube.apply import line, place_of, put, refuse_deleting, rejected, stream
 from tasks.kube.client import WRITE, Api, ApiError, Direct, Sender
 from tasks.kube.objects import FIELD_MANAGER, Key, Resources
 from tasks.kube.ownership import applicable, created_by, marked, owner_of, refused
@@ -33,11 +33,11 @@ def create_or_update(facts: Facts, api: Api, resources: Resources, obj: Item) ->
             return "created"
         there = _there(api, place) if code == 409 else None  # created concurrently, or a response was lost
         if there is None:
-            raise not_taken(code, obj, text)
+            raise rejected(code, obj, text)
     if created_by(there) != facts.environment:
         kind = f"{str(obj['kind']).lower()}/{obj['metadata']['name']}"
         raise refused(f"the cluster of context '{facts.cluster.name}'", {kind: owner_of(there)})
-    refuse_ending(obj, there)
+    refuse_deleting(obj, there)
     _update(facts, api, resources, obj, there, place)
     return "applied"
 
@@ -47,7 +47,7 @@ def _update(facts: Facts, api: Sender, resources: Resources, obj: Item, there: I
     if found is not None:
         code, text = api.send("PUT", f"{place}?{_QUERY}", line(found))
         if code != 200:
-            raise not_taken(code, obj, text)
+            raise rejected(code, obj, text)
     exact = {**obj, "metadata": {**obj["metadata"], "uid": there["metadata"]["uid"]}}
     if isinstance(api, Direct):
         put(api, resources, exact, line(exact))
@@ -81,5 +81,5 @@ def delete(api: Api, resources: Resources, key: Key, uid: str) -> bool:
         return True  # gone with its CRD
     code, text = api.send("DELETE", place_of(resources, obj), line(options))
     if code not in (200, 202, 404, 409):
-        raise not_taken(code, obj, text)
+        raise rejected(code, obj, text)
     return code != 409

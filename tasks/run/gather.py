@@ -82,7 +82,7 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
     facts = with_live(facts, parts)
     if refuse:
         if not facts.owns_cluster:
-            _refuse_taken(facts, parts)
+            _refuse_foreign_objects(facts, parts)
         if "helm" in parts:
             from tasks.run.releases import refuse_pending  # with charts and images: most single tasks need none of it
 
@@ -130,7 +130,7 @@ def _facts(session: Session, programs: Programs, **observed: Any) -> Facts:
     return Facts(**{**own, **observed})
 
 
-def reach(facts: Facts) -> None:
+def connect(facts: Facts) -> None:
     """Make the private kubeconfig point to the cluster's API. Raises `LaunchError` if that does not answer."""
     if facts.owns_cluster and not _reachable(facts):
         from tasks.k3d.kubeconfig import fetch_kubeconfig
@@ -266,7 +266,7 @@ def with_live(facts: Facts, parts: Collection[str]) -> Facts:
     return replace(facts, live=read_live(api, keys, by_release))
 
 
-def _refuse_taken(facts: Facts, parts: Collection[str]) -> None:
+def _refuse_foreign_objects(facts: Facts, parts: Collection[str]) -> None:
     """Raises `Foreign` with the owner of each object and release in a foreign cluster that a
     launch would change and that is not of this environment.
     """

@@ -192,7 +192,7 @@ def fetch_steps(facts: Facts) -> list[Step]:
     """For a cluster that is being created: images of the system, if recorded, then of each release."""
     if facts.bundle is not None:  # its images are in the caches before the cluster is created
         return []
-    if not facts.owns_cluster or not _is_made(facts) or not facts.settings.registries.caches:
+    if not facts.owns_cluster or not _creates_cluster(facts) or not facts.settings.registries.caches:
         return []
     found = []
     if (system := known(facts, system_key(facts))) is not None:
@@ -206,7 +206,7 @@ def fetch_steps(facts: Facts) -> list[Step]:
     return [step for step in found if step is not None]
 
 
-def _is_made(facts: Facts) -> bool:
+def _creates_cluster(facts: Facts) -> bool:
     """Whether this launch creates the cluster."""
     return facts.cluster.presence.to_create
 
@@ -334,7 +334,7 @@ def pull_ahead_steps(facts: Facts, plan: Collection[Step]) -> list[Step]:
     """
     wish = facts.settings.cluster.pull_ahead
     enough = facts.host is not None and facts.host.cpus >= _AHEAD_CPUS
-    if not _is_made(facts) or not (enough if wish is None else wish):
+    if not _creates_cluster(facts) or not (enough if wish is None else wish):
         return []
     there, waited = {step.name for step in plan}, {step.name for step in plan if step.skip is None}
     rows: list[tuple[str | None, str, str]] = [(None, system_key(facts), SYSTEM_READY)]
@@ -363,7 +363,7 @@ def _pull_ahead(facts: Facts, key: str, context: Context) -> Report:
     images = known(facts, key) or ()
     if not images:
         return Report(why="it has none", skipped=True)
-    command = docker.pull_inside(f"k3d-{facts.name}-server-0", images, context.deadline)
+    command = docker.pull_into_node(f"k3d-{facts.name}-server-0", images, context.deadline)
     try:
         pulled = facts.programs.run(command, context).out.split()
     except LaunchError as error:

@@ -57,7 +57,7 @@ def run_own(facts: Facts, own: OwnStep, context: Context) -> Report | None:
             listen=lambda text: context.say(clean(redact(text))),
         )
     except (CommandFailed, ProgramMissing) as error:
-        raise _told(own, error) from None
+        raise _explained(own, error) from None
     return Report(exit_code=done.code)
 
 
@@ -134,7 +134,7 @@ def _holds(programs: Programs, command: Command, context: Context) -> bool:
     return True
 
 
-def _told(own: OwnStep, error: CommandFailed | ProgramMissing) -> CommandFailed | ProgramMissing:
+def _explained(own: OwnStep, error: CommandFailed | ProgramMissing) -> CommandFailed | ProgramMissing:
     """The same error with advice; retried if configured."""
     again = "`invoke up` continues from here" if own.when == "up" else "`invoke down` starts with it again"
     fix, why = f"correct it (settings: steps.{own.name}), then {again}", ""

@@ -32,11 +32,11 @@ from tasks.settings.derived import (
     START_CLUSTER,
     build_name,
     done_name,
+    enabled_builds,
     install_name,
     manifests_name,
     own_name,
     push_name,
-    wanted_builds,
 )
 from tasks.settings.needs import (
     BUILD,
@@ -184,7 +184,7 @@ def _steps(
     )
     skip = None
     if not why:
-        acting = _acting(facts, [name for each in all_ends for name in each.makes], known)
+        acting = _active(facts, [name for each in all_ends for name in each.makes], known)
         why = changed(facts, own, mark, targets) or (f"after '{acting[0]}'" if acting else "")
         skip = None if why else "its inputs and needs have not changed since its last success"
     early = own.when == "up" and _is_early(own.name, needs)
@@ -253,7 +253,7 @@ def each_time(facts: Facts, plan: Sequence[Step] = ()) -> frozenset[str]:
     return frozenset([*(own_name(own) for own in _wanted(facts, "up") if own.inputs is None), *python])
 
 
-def _acting(facts: Facts, names: Sequence[str], known: Mapping[str, Step]) -> list[str]:
+def _active(facts: Facts, names: Sequence[str], known: Mapping[str, Step]) -> list[str]:
     """Those of these steps that have something to do; one that runs at each launch does not count as a change."""
     always = each_time(facts)
     return [name for name in names if name in known and known[name].skip is None and name not in always]
@@ -269,7 +269,7 @@ def ends(facts: Facts, target: Target, plan: Sequence[Step]) -> Ends:
         release = next(each for each in facts.releases if f"{each.namespace}/{each.name}" == target.name)
         return Ends((install_name(release),), (done_name(release),), (install_name(release),))
     if target.kind == BUILD:
-        build = next(each for each in wanted_builds(facts.settings) if each.name == target.name)
+        build = next(each for each in enabled_builds(facts.settings) if each.name == target.name)
         return Ends((build_name(build),), (push_name(build),), (build_name(build), push_name(build)))
     own = next(each for each in own_steps(facts.settings) if each.name == target.name)
     return Ends(*[(own_name(own),)] * 3)
@@ -332,12 +332,12 @@ def down_steps(facts: Facts) -> list[Step]:
 
 
 def _unreachable(facts: Facts) -> str:
-    from tasks.run.gather import reach
+    from tasks.run.gather import connect
 
     if facts.owns_cluster and facts.cluster.presence is not Presence.RUNNING:
         return "the cluster does not run"
     try:
-        reach(facts)
+        connect(facts)
     except LaunchError as error:
         return f"the cluster's API cannot be reached ({error.what})"
     return ""

@@ -44,7 +44,7 @@ def steps(facts: Facts, free_port: Callable[[int | None], int], *, required: boo
             skip = f"{name} runs at 127.0.0.1:{there.port}"
             found.append(Step(name=what, task=TASK, skip=skip, work=StartRegistry(registry=name)))
             continue
-        found.append(_made(facts, what, name, cache, port, required=required, why=why))
+        found.append(_created(facts, what, name, cache, port, required=required, why=why))
     return found
 
 
@@ -64,7 +64,7 @@ def _network(facts: Facts) -> str | None:
     return facts.cluster.network
 
 
-def _made(
+def _created(
     facts: Facts,
     what: str,
     name: str,

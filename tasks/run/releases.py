@@ -240,7 +240,7 @@ def upgrade_resolving_conflicts(
 ) -> Report:
     """Upgrade the release with its setting `conflicts`. `before` holds its objects from before the first attempt."""
     if release.conflicts == "theirs":
-        with leaving_theirs(facts, release, server_side=server_side) as (renderer, left):
+        with without_foreign_fields(facts, release, server_side=server_side) as (renderer, left):
             try:
                 done = upgrade(post_renderer=renderer)
             except CommandFailed as error:  # the next attempt sees fields set in the meantime
@@ -251,7 +251,8 @@ def upgrade_resolving_conflicts(
     done = upgrade(force_conflicts=server_side)
     manifest = helm.manifest_of(done.out) or ""
     return Report(
-        exit_code=done.code, notes=take_over(facts, release, before, manifest, context, server_side=server_side)
+        exit_code=done.code,
+        notes=notes_on_conflicts(facts, release, before, manifest, context, server_side=server_side),
     )
 
 
@@ -267,7 +268,7 @@ def objects_before(facts: Facts, release: Release) -> dict[Key, Item]:
     return {}
 
 
-def take_over(
+def notes_on_conflicts(
     facts: Facts,
     release: Release,
     before: Mapping[Key, Item],
@@ -300,7 +301,7 @@ def take_over(
 
 
 @contextlib.contextmanager
-def leaving_theirs(
+def without_foreign_fields(
     facts: Facts, release: Release, *, server_side: bool
 ) -> Iterator[tuple[PostRenderer, Callable[[], tuple[str, ...]]]]:
     """A post-renderer that removes fields of other managers from the release, and a function with notes on them.

@@ -290,7 +290,7 @@ class Session:
         from tasks.run.finish import choose, finish
         from tasks.view.console import marks
         from tasks.view.launch import Launch, Steady
-        from tasks.view.summary import Ending
+        from tasks.view.summary import Summary
 
         past = history_file(self.environ)
         history = load(past, self.options.engine)
@@ -332,7 +332,7 @@ class Session:
             interrupted=run.interrupted,
         )
         if last or not over.good:
-            ending = Ending(
+            ending = Summary(
                 run=over,
                 inspect=_inspect(facts),
                 logs=self.log_dir,

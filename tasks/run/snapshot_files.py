@@ -24,7 +24,7 @@ from tasks.core.units import MIB, megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.process.command import CommandFailed
-from tasks.run.snapshots import TASK, lost_volumes, name_locked, new_id, no_data, refuse_taken, settle, store
+from tasks.run.snapshots import TASK, lost_volumes, name_locked, new_id, no_data, refuse_existing, settle, store
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
@@ -136,7 +136,7 @@ def _write(transfer: Transfer, manifest: Manifest, target: Path, _context: Conte
 # -- import -----------------------------------------------------------------------------------------------
 
 
-def take_in(session: Session, path: Path, name: str, *, replace_old: bool) -> int:
+def import_file(session: Session, path: Path, name: str, *, replace_old: bool) -> int:
     """Create a snapshot from an untrusted file. Raises `BadInput`, `LaunchError`."""
     from tasks.run.gather import gather
     from tasks.run.session import bounds
@@ -146,7 +146,7 @@ def take_in(session: Session, path: Path, name: str, *, replace_old: bool) -> in
         saved = replace(read, name=check_name(name or read.name), id=new_id(), engine=found.engine)
         with name_locked(found, saved.name, "snapshot --import"):
             old = found.find(saved.name)
-            refuse_taken(found, old, replace=replace_old)
+            refuse_existing(found, old, replace=replace_old)
             session.open_logs()
             facts = gather(session, (), refuse=False)
             if facts.host is not None and facts.host.arch != saved.arch:

@@ -177,7 +177,7 @@ def _images(saving: Saving, context: Context) -> Report:
     """
     facts, nodes = saving.facts, [node.name for node in saving.nodes if node.running]
     programs = facts.programs
-    outputs = [programs.run(docker.images_inside(name), context, quiet=True).out for name in nodes]
+    outputs = [programs.run(docker.node_images(name), context, quiet=True).out for name in nodes]
     rows = [row for out in outputs for row in docker.listed_images(out)]
     saving.images = tuple(sorted({str(text) for each in rows for text in each.get("repoDigests") or ()}))
     there = {parse(name).listed for out in outputs for name in docker.image_names(out)}
@@ -186,7 +186,7 @@ def _images(saving: Saving, context: Context) -> Report:
     if not late:
         return Report(why=f"{len(there)}, and all those of the system" if there else "unknown")
     with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
-        for each in [pool.submit(programs.run, docker.pull_inside(name, late, 60.0), context) for name in nodes]:
+        for each in [pool.submit(programs.run, docker.pull_into_node(name, late, 60.0), context) for name in nodes]:
             each.result()
     return Report(why=f"pulled: {', '.join(late)}")
 

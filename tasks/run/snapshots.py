@@ -126,7 +126,7 @@ def no_data(name: str, lost: Sequence[str]) -> BadInput:
     )
 
 
-def refuse_taken(found: Store, old: Manifest | None, *, replace: bool) -> None:
+def refuse_existing(found: Store, old: Manifest | None, *, replace: bool) -> None:
     """Raises `BadInput` for a name that is in use."""
     if old is not None and replace and old.engine not in ("", found.engine):
         raise BadInput(

@@ -177,7 +177,7 @@ _LONGEST = 15
 """The number of steps shown, those expected to take longest."""
 
 
-def past_text(
+def history_text(
     points: Sequence[Point], expected: Expected, *, width: int | None = None, marks: Marks = UNICODE
 ) -> list[Line | str]:
     """Lines of at most `width` columns."""

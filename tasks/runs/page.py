@@ -65,7 +65,7 @@ def html(run: RunRecord, logs: Mapping[str, Log], both: Comparison | None = None
     )
 
 
-def past_html(points: Sequence[Point], expected: Expected) -> str:
+def history_html(points: Sequence[Point], expected: Expected) -> str:
     """The page of all runs over time, with a plot for each task and engine with launches."""
     series: dict[str, list[Point]] = {}
     for point in points:

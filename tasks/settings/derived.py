@@ -146,7 +146,7 @@ def context_name(cluster: str) -> str:
     return f"k3d-{cluster}"
 
 
-def wanted_builds(settings: Settings) -> list[Build]:
+def enabled_builds(settings: Settings) -> list[Build]:
     """The enabled builds."""
     return [build for build in settings.builds if build.enabled]
 

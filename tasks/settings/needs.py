@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.core.errors import BadInput
 from tasks.core.redact import login_of, without_logins
-from tasks.settings.derived import PARTS, wanted_builds
+from tasks.settings.derived import PARTS, enabled_builds
 from tasks.settings.origin import Finding, nearest
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _OCI = re.compile(r"oci://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?
 INGRESS = "ingress-nginx"
 
 
-def wanted_releases(settings: Settings) -> list[Release]:
+def enabled_releases(settings: Settings) -> list[Release]:
     """The enabled releases as configured, and the ingress controller's, unless one with its chart is configured.
 
     A configured, disabled one counts, too: the user has decided.
@@ -62,7 +62,7 @@ def named_releases(need: str, found: Sequence[Release]) -> list[Release]:
 
 def release_findings(settings: Settings) -> Iterator[Finding]:
     """Faults of the enabled releases; disabled ones are not checked."""
-    found = wanted_releases(settings)
+    found = enabled_releases(settings)
     first: dict[str, int] = {}
     for number, release in enumerate(settings.helm.releases):
         if not release.enabled:
@@ -218,9 +218,9 @@ def spellings(settings: Settings) -> dict[str, list[Target]]:
 
     for name in _TASKS:
         add(TASK, name)
-    for release in wanted_releases(settings):
+    for release in enabled_releases(settings):
         add(RELEASE, _id(release), release.name, _id(release))
-    for build in wanted_builds(settings):
+    for build in enabled_builds(settings):
         add(BUILD, build.name)
     for file in settings.manifests.files:
         add(MANIFESTS, file.path)
@@ -294,7 +294,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
 
 def _images(settings: Settings) -> Iterator[Finding]:
     """Images of builds in places where they are not filled in."""
-    names = {build.name for build in wanted_builds(settings)}
+    names = {build.name for build in enabled_builds(settings)}
     texts: list[tuple[tuple[str | int, ...], str, str]] = [
         (("builds", number, "args", name), text, "build both from one Dockerfile: a stage for each, and `target`")
         for number, build in enumerate(settings.builds)
@@ -357,7 +357,7 @@ def _ring(settings: Settings, numbers: Mapping[str, int]) -> Iterator[Finding]:
 
 def graph(settings: Settings) -> dict[Target, set[Target]]:
     """The needs of each target of a launch. A task is a target besides its parts, which need what it needs."""
-    releases = wanted_releases(settings)
+    releases = enabled_releases(settings)
     found = {Target(TASK, name): {Target(TASK, each) for each in _ORDER.get(name, ())} for name in _TASKS}
     for release in releases:
         needed = {Target(RELEASE, each) for each in _needed(release.needs, releases)}
@@ -365,7 +365,7 @@ def graph(settings: Settings) -> dict[Target, set[Target]]:
     for file in settings.manifests.files:
         needed = {Target(RELEASE, each) for each in _needed(file.needs, releases)}
         found[Target(MANIFESTS, file.path)] = found[Target(TASK, "manifests")] | needed
-    for build in wanted_builds(settings):
+    for build in enabled_builds(settings):
         found[Target(BUILD, build.name)] = {Target(TASK, "registry")}
     found[Target(TASK, "health")] |= {each for each in found if each.kind in (RELEASE, MANIFESTS)}
     needs, before = references(settings)
@@ -387,7 +387,7 @@ def _whole(target: Target, found: Mapping[Target, object]) -> list[Target]:
 
 def refuse_unknown(settings: Settings, value: Any, where: str) -> None:  # noqa: ANN401 - any JSON value
     """Raises `BadInput` for a placeholder of an unknown build."""
-    names = [build.name for build in wanted_builds(settings)]
+    names = [build.name for build in enabled_builds(settings)]
     for match in _PLACEHOLDER.finditer(json.dumps(value, ensure_ascii=False)):
         if match[1] or match[3] in names:
             continue

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from tasks.settings import valid
 from tasks.settings.derived import cache_slug, on_push_registry, push_container
 from tasks.settings.merge import Node, named, origin_at
+from tasks.settings.needs import enabled_releases, ordered, release_findings
 from tasks.settings.needs import findings as of_references
-from tasks.settings.needs import ordered, release_findings, wanted_releases
 from tasks.settings.node_filters import FORM, fault, split
 from tasks.settings.origin import BUILT_IN, DEFAULT, Finding, Origin, Path, Problem, dotted, quoted, refusal
 from tasks.settings.types import place_of
@@ -38,7 +38,7 @@ def releases(settings: Settings) -> tuple[Release, ...]:
     found = list(release_findings(settings))
     if found:
         raise refusal([_problem(each, tuple(map(str, each.path)), BUILT_IN) for each in found])
-    return ordered(wanted_releases(settings))
+    return ordered(enabled_releases(settings))
 
 
 def problems(settings: Settings, merged: Node) -> list[Problem]:

@@ -12,7 +12,7 @@ from tasks.core.redact import clean, redact
 from tasks.engine.step import Result, State
 from tasks.view.console import UNICODE, command, seconds
 from tasks.view.launch import Launch, Plain
-from tasks.view.summary import Ending, timed
+from tasks.view.summary import Summary, timed
 
 
 class GitHub(Plain):
@@ -22,7 +22,7 @@ class GitHub(Plain):
         super().__init__(launch)
         self._summary_file = summary_file
 
-    def conclude(self, ending: Ending) -> None:
+    def conclude(self, ending: Summary) -> None:
         """Summary or failure as text, then annotations and the job's summary."""
         super().conclude(ending)
         for result in ending.run.failed:
@@ -53,7 +53,7 @@ def escape_property(text: str) -> str:
     return escape(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def job_summary(ending: Ending) -> list[str]:
+def job_summary(ending: Summary) -> list[str]:
     """The run as Markdown."""
     run = ending.run
     states = ", ".join(f"{number} {state.value}" for state in State if (number := run.count(state)))

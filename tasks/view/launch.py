@@ -21,7 +21,7 @@ from tasks.engine.estimate import estimate
 from tasks.engine.graph import guessed
 from tasks.engine.step import Bounds, Result, State, Step, Watcher
 from tasks.view.console import UNICODE, Line, Marks, cells, err, line, out, pad, seconds, width_of
-from tasks.view.summary import Ending, failure, summary
+from tasks.view.summary import Summary, failure, summary
 
 _T = TypeVar("_T")
 
@@ -215,7 +215,7 @@ class View(Board):
     ) -> None:
         return None
 
-    def conclude(self, ending: Ending) -> None:
+    def conclude(self, ending: Summary) -> None:
         """Show the outcome: a summary on standard output, a failure on standard error."""
         if ending.run.good:
             lines = summary(ending, width=width_of(sys.stdout), marks=self.marks)
@@ -227,7 +227,7 @@ class View(Board):
 class Silent(View):
     """Errors only."""
 
-    def conclude(self, ending: Ending) -> None:
+    def conclude(self, ending: Summary) -> None:
         """Show a failure only."""
         if not ending.run.good:
             super().conclude(ending)
@@ -360,7 +360,7 @@ class Steady(Watcher):
         """Time passes."""
         self._draw(lambda: self._view.tick(at, waiting))
 
-    def conclude(self, ending: Ending) -> None:
+    def conclude(self, ending: Summary) -> None:
         """Show the outcome."""
         if not self._lost:
             self._draw(lambda: self._view.conclude(ending))

@@ -14,7 +14,7 @@ from tasks.engine.step import Bounds, Step
 from tasks.view.console import PIPED, cells, chain, seconds, table, wrap
 
 if TYPE_CHECKING:
-    from tasks.rehearsal.what_if import Answer
+    from tasks.rehearsal.what_if import Prediction
 
 
 def mermaid(steps: Sequence[Step], history: Mapping[str, float], bounds: Bounds) -> list[str]:
@@ -187,7 +187,7 @@ _SHORT = 0.05
 """Parts of the path that take less are not named."""
 
 
-def predicted_text(found: Answer, steps: Sequence[Step], width: int | None) -> list[str]:
+def predicted_text(found: Prediction, steps: Sequence[Step], width: int | None) -> list[str]:
     """A prediction: a table of the steps, then total, floor, critical path, what would help, and its basis."""
     rows = []
     for step in steps:
@@ -218,7 +218,7 @@ def predicted_text(found: Answer, steps: Sequence[Step], width: int | None) -> l
     return [*lines, *wrap(f"based on        {found.rests_on}", width, rest=" " * 16)]
 
 
-def predicted_document(found: Answer, steps: Sequence[Step]) -> dict[str, Any]:
+def predicted_document(found: Prediction, steps: Sequence[Step]) -> dict[str, Any]:
     """A prediction as a JSON object; times are seconds."""
     return {
         "schema": 1,
@@ -239,13 +239,13 @@ def predicted_document(found: Answer, steps: Sequence[Step]) -> dict[str, Any]:
     }
 
 
-def predicted_json(found: Answer, steps: Sequence[Step], width: int | None) -> list[str]:
+def predicted_json(found: Prediction, steps: Sequence[Step], width: int | None) -> list[str]:
     """A prediction as lines of JSON."""
     del width
     return json.dumps(predicted_document(found, steps), indent=2, ensure_ascii=False).splitlines()
 
 
-PREDICTED: Mapping[str, Callable[[Answer, Sequence[Step], int | None], list[str]]] = {
+PREDICTED: Mapping[str, Callable[[Prediction, Sequence[Step], int | None], list[str]]] = {
     "text": predicted_text,
     "json": predicted_json,
 }

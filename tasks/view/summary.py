@@ -31,7 +31,7 @@ _NAMED = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ending:
+class Summary:
     """A finished run, and what its task adds to the record."""
 
     run: RunRecord
@@ -45,7 +45,7 @@ class Ending:
     """Labels and texts: what is running now, and how to reach it."""
 
 
-def summary(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
+def summary(ending: Summary, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
     """The last lines of a successful run; one line if everything was done already."""
     run = ending.run
     ran, skipped = run.count(State.RAN), run.count(State.SKIPPED)
@@ -61,7 +61,7 @@ def summary(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE)
     share = f"{min(1.0, run.floor_s / run.wall_s):.0%}" if run.wall_s > 0 else "all"
     lines += _entry("longest chain", f"{seconds(run.floor_s)}, {share} of the total", width)
     lines += _path(timed(run.path), width or PIPED, marks)
-    lines += _entry("took longest", chain(timed(run.busy[:3]), ", ", _room(width)), width)
+    lines += _entry("took longest", chain(timed(run.busy[:3]), ", ", _columns(width)), width)
     work = f"{run.concurrently:.1f} steps on average ({seconds(run.busy_s)} in {seconds(run.wall_s)})"
     lines += _entry("concurrently", work, width)
     if run.queued_s >= max(0.5, run.wall_s * 0.02):
@@ -76,7 +76,7 @@ def entries(rows: Sequence[tuple[str, str]], width: int | None) -> list[Line]:
     return [each for label, text in rows for each in _entry(label, redact(text), width, commands=True)]
 
 
-def notes(ending: Ending, width: int | None) -> list[Line]:
+def notes(ending: Summary, width: int | None) -> list[Line]:
     """Notes of successful steps for the user, one entry each."""
     return [each for note in ending.run.notes for each in _entry("note", redact(note), width)]
 
@@ -108,7 +108,7 @@ def _queued(run: RunRecord) -> str:
     return ", ".join(f"{seconds(s)} by {setting_of(bound)}" for bound, s in sorted(queued.items(), key=lambda i: -i[1]))
 
 
-def _note(ending: Ending, width: int | None) -> list[Line]:
+def _note(ending: Summary, width: int | None) -> list[Line]:
     return [line((part, "warn")) for part in wrap(ending.note, width, break_words=True)] if ending.note else []
 
 
@@ -127,13 +127,13 @@ def _path(pairs: list[tuple[str, float]], width: int, marks: Marks) -> Sequence[
         least = sorted(took for _, took in pairs)[len(pairs) - kept]
         shown = [pair for pair in pairs if pair[1] >= least]
         left = f" ({count(len(pairs) - len(shown), 'shorter step')} left out)" if len(shown) < len(pairs) else ""
-        lines = _entry("critical path", chain(shown, f" {marks.arrow} ", _room(width)) + left, width)
+        lines = _entry("critical path", chain(shown, f" {marks.arrow} ", _columns(width)) + left, width)
         if len(lines) <= _PATH_LINES or len(shown) <= 3:
             return lines
     return ()
 
 
-def _room(width: int | None) -> int | None:
+def _columns(width: int | None) -> int | None:
     """Columns for texts after, or on a narrow screen below, their labels."""
     return None if width is None else width - (_LABEL if width >= _NARROW else 4)
 
@@ -150,7 +150,7 @@ def _entry(label: str, text: str, width: int | None, *, commands: bool = False) 
     return [line((part[:_LABEL], "dim"), part[_LABEL:]) for part in texts]
 
 
-def failure(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
+def failure(ending: Summary, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
     """The last lines of a failed or interrupted run; several failures in order."""
     run = ending.run
     lines = [line((ending.note, "warn"))] if ending.note else []
@@ -175,7 +175,7 @@ def refusal(error: LaunchError, *, width: int | None = None, marks: Marks = UNIC
     return lines + _why_and_fix(error.why, error.fix, width)
 
 
-def _one(result: Result, ending: Ending, lost: list[str], width: int | None, marks: Marks) -> list[Line]:
+def _one(result: Result, ending: Summary, lost: list[str], width: int | None, marks: Marks) -> list[Line]:
     tries = f", at attempt {result.attempts}" if result.attempts > 1 else ""
     lines = [
         line((f"{marks.failed} {result.name}", "bad"), (f" failed after {seconds(result.seconds)}{tries}", "strong"))

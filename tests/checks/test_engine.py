@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.checks.engine import answers, cgroups, files, forwarding, owner, platform, storage, unpacking
+from tasks.checks.engine import cgroups, files, forwarding, owner, platform, reachable, storage, unpacking
 from tasks.checks.facts import HostFacts
 from tasks.core.errors import NoEngine
 from tasks.facts.endpoint import EngineStopped
@@ -31,7 +31,7 @@ NONE = replace(WELL, engine=None)
     ],
 )
 def test_the_engines_version(version: str, level: str) -> None:
-    found = one(answers(replace(WELL, engine=engine(ServerVersion=version))))
+    found = one(reachable(replace(WELL, engine=engine(ServerVersion=version))))
     assert found.level.value == level
     assert version in found.what
 
@@ -48,7 +48,7 @@ def test_no_engine_is_a_problem_in_its_own_words(
     error: NoEngine, startable: bool, remedy: tuple[str, ...] | None
 ) -> None:
     """One that was stopped can be started where systemd does it."""
-    found = one(answers(replace(NONE, no_engine=error, startable=startable)))
+    found = one(reachable(replace(NONE, no_engine=error, startable=startable)))
     assert (found.level.value, found.what, found.why, found.fix) == ("problem", error.what, error.why, error.fix)
     assert (found.remedy and found.remedy.argv) == remedy
 
@@ -144,7 +144,7 @@ def test_unpacking_by_another_program_where_it_is_known_to_be_missing(there: boo
     assert levels(unpacking(replace(WELL, unpigz=there))) == found
 
 
-@pytest.mark.parametrize("check", [answers, cgroups, storage, forwarding, unpacking])
+@pytest.mark.parametrize("check", [reachable, cgroups, storage, forwarding, unpacking])
 def test_without_an_engine_nothing_is_said_of_it(check: Any) -> None:
     facts: HostFacts = NONE
     assert list(check(facts)) == []

@@ -107,7 +107,7 @@ def test_slots_are_numbered_and_the_lowest_free_one_is_taken() -> None:
     places = Places(Bounds(work=2))
     assert [places.take(WORK), places.take(WORK)] == [0, 1]
     assert not places.fit(WORK)
-    places.give_back(WORK, 0)
+    places.free_slot(WORK, 0)
     assert places.fit(WORK)
     assert places.take(WORK) == 0
 
@@ -116,7 +116,7 @@ def test_waits_take_no_slot_and_have_a_bound_of_their_own() -> None:
     places = Places(Bounds(work=1, waits=1))
     assert places.take(WAIT) is None
     assert (places.fit(WAIT), places.fit(WORK)) == (False, True)
-    places.give_back(WAIT, None)
+    places.free_slot(WAIT, None)
     assert places.fit(WAIT)
 
 
@@ -126,7 +126,7 @@ def test_a_guard_always_has_a_place() -> None:
     places.take(WAIT)
     assert places.fit(GUARD)
     assert places.take(GUARD) is None
-    places.give_back(GUARD, None)
+    places.free_slot(GUARD, None)
     assert not places.fit(WAIT), "it was never among the waits"
 
 
@@ -139,7 +139,7 @@ def test_a_kind_has_its_bound_or_that_of_all_work(kinds: dict[str, int], most: i
         occupied += 1
     assert occupied == most
     assert places.fit(WORK)
-    places.give_back(HELM, None)
+    places.free_slot(HELM, None)
     assert places.fit(HELM)
 
 

@@ -16,7 +16,6 @@ from tasks.host.daemon import (
     NotReloaded,
     Place,
     Running,
-    away,
     by_name,
     by_pidfile,
     differences,
@@ -24,6 +23,7 @@ from tasks.host.daemon import (
     known,
     locate,
     reload,
+    runs_elsewhere,
     validate,
 )
 from tasks.host.daemon_json import Desired, parse
@@ -114,7 +114,7 @@ def host(**changes: Any) -> Any:
 )
 def test_steps(changes: dict[str, Any], reported: str, mirror: bool) -> None:
     found = host(**changes)
-    assert away(found)
+    assert runs_elsewhere(found)
     error = elsewhere(found, DESIRED)
     text = str(error)
     assert reported in text
@@ -122,7 +122,7 @@ def test_steps(changes: dict[str, Any], reported: str, mirror: bool) -> None:
     assert "max-concurrent-downloads" in error.fix
     assert ("127.0.0.1:5051" in error.fix) is mirror
     assert error.status == 1
-    assert not away(engine())
+    assert not runs_elsewhere(engine())
     assert "registry-mirrors" not in elsewhere(found, Desired(downloads=10)).fix
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import LaunchError
-from tasks.host.writer import FileState, Sudo, Writer, ours
+from tasks.host.writer import FileState, Sudo, Writer, replaceable
 from tasks.process.command import CommandFailed
 from tests.host.dockerd import as_root
 from tests.programs import Answer, FakePrograms
@@ -110,5 +110,5 @@ def refuse(path: Path) -> None:
 def test_whose_a_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, expected: bool) -> None:
     (tmp_path / "f").touch()
     monkeypatch.setattr(os, "geteuid", lambda: user)
-    assert ours(tmp_path / "f") is expected
-    assert ours(tmp_path / "missing" / "folder" / "f") is expected
+    assert replaceable(tmp_path / "f") is expected
+    assert replaceable(tmp_path / "missing" / "folder" / "f") is expected

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasks.kube.objects import Key
-from tasks.kube.releases import refs, releases, wanted_refs
+from tasks.kube.releases import awaited_refs, refs, releases
 
 MANIFEST = """
 ---
@@ -89,7 +89,7 @@ def test_objects_of_a_manifest() -> None:
         Key("v1", "ConfigMap", "elsewhere", "web"),
         Key("batch/v1", "Job", "n", "kept"),
     )
-    assert wanted_refs(MANIFEST, "n") == (
+    assert awaited_refs(MANIFEST, "n") == (
         Key("apps/v1", "Deployment", "n", "web"),
         Key("batch/v1", "Job", "n", "kept"),
     )

@@ -138,7 +138,7 @@ def test_images_were_pulled_into_the_server(project: Project) -> None:
     assert {step["state"] for step in steps} <= {"ran", "skipped"}
     pulled = {step["name"].removeprefix(PULL_AHEAD) for step in steps if step["why"] == "1 of 1 images"}
     assert pulled, steps
-    listed = docker.image_names(run(*docker.images_inside(f"k3d-{CLUSTER}-server-0").argv))
+    listed = docker.image_names(run(*docker.node_images(f"k3d-{CLUSTER}-server-0").argv))
     there = {parse(name).full for name in listed}
     requested = {
         parse(container["image"]).full

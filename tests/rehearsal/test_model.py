@@ -13,7 +13,7 @@ from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import Choosers
 from tasks.rehearsal.model import AFTER, BEFORE, Cost, Profile, Scene, activities, dump_profile, load_profile
-from tasks.rehearsal.what_if import WhatIf, answer, scene, staged
+from tasks.rehearsal.what_if import WhatIf, predict, scene, staged
 from tasks.run.images import remember_size
 from tasks.settings.derived import PARTS
 from tests import given
@@ -151,11 +151,11 @@ def renamed(steps: Sequence[Step]) -> list[Step]:
 def test_names_and_texts_of_a_plan_mean_nothing(what_if: WhatIf, tmp_path: Path, profile: Profile) -> None:
     facts, steps = a_launch(tmp_path, agents=2, pull_ahead=True)
     reported, expected = staged(given.ROOT, what_if, steps, facts, WIDE)
-    found = answer(profile, what_if, steps, facts, WIDE)
+    found = predict(profile, what_if, steps, facts, WIDE)
     again, expected_again = staged(given.ROOT, what_if, renamed(steps), facts, WIDE)
     assert again == reported
     assert [*expected_again.values()] == [*expected.values()]
-    other = answer(profile, what_if, renamed(steps), facts, WIDE)
+    other = predict(profile, what_if, renamed(steps), facts, WIDE)
     assert (other.total_s, other.floor_s, other.changes) == (found.total_s, found.floor_s, found.changes)
     assert [*other.times.values()] == [*found.times.values()]
     assert [took for _, took in other.path] == [took for _, took in found.path]
@@ -173,7 +173,7 @@ def test_the_stand_ins_are_told_of_each_image_and_release(tmp_path: Path) -> Non
 def test_what_is_staged_is_what_is_expected(tmp_path: Path, profile: Profile) -> None:
     facts, steps = a_launch(tmp_path)
     _, expected = staged(given.ROOT, WhatIf(), steps, facts, WIDE)
-    reported = answer(profile, WhatIf(), steps, facts, WIDE)
+    reported = predict(profile, WhatIf(), steps, facts, WIDE)
     assert estimate(steps, expected, WIDE).total_s == pytest.approx(reported.total_s, rel=0.1)
     assert expected.keys() == {step.name for step in steps if step.skip is None and not step.until}
 
@@ -186,7 +186,7 @@ def test_on_a_cluster_that_stands_nothing_is_told_of_its_creation(tmp_path: Path
 
 def test_an_answer_names_the_change_that_helps_most(tmp_path: Path, profile: Profile) -> None:
     facts, steps = a_launch(tmp_path)
-    found = answer(profile, WhatIf(line=1e5, cache=False), steps, facts, WIDE)
+    found = predict(profile, WhatIf(line=1e5, cache=False), steps, facts, WIDE)
     assert found.total_s > found.floor_s > 0
     assert found.changes[0].what in ("twice the bandwidth", "caches that have the images")
     assert [each.total_s for each in found.changes] == sorted(each.total_s for each in found.changes)

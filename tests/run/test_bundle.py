@@ -32,7 +32,7 @@ from tasks.kube.objects import digest as key_digest
 from tasks.run import bundle_save, images
 from tasks.run.bundle_load import Lacking, refuse_lacking
 from tasks.run.bundle_save import opened, save_steps
-from tasks.run.bundle_sources import Found, Wish
+from tasks.run.bundle_sources import Found, SaveOptions
 from tasks.run.charts import chart_of
 from tasks.settings.derived import cache_container
 from tests import given
@@ -85,14 +85,14 @@ def facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Facts:
     return found
 
 
-def wish(path: Path, **changes: Any) -> Wish:
+def wish(path: Path, **changes: Any) -> SaveOptions:
     pins = read_pins(given.ROOT)
-    return Wish(
+    return SaveOptions(
         **{"path": path, "platform": "linux/amd64", "settings": b"{}", "pins": pins, "state": path.parent, **changes}
     )
 
 
-def found_images(facts: Facts, chosen: Wish) -> Found:
+def found_images(facts: Facts, chosen: SaveOptions) -> Found:
     found = Found(chosen.path.parent)
     bundle_save._find(facts, chosen, found, given.context())
     return found

@@ -14,7 +14,7 @@ import pytest
 from tasks.collection import TASKS, _load
 from tasks.core import yaml
 from tasks.core.paths import state_folder
-from tasks.run.completion import answer
+from tasks.run.completion import completions
 from tests.given import ROOT
 
 CONTEXTS = ("k3d-dev", "arn:aws:eks:eu:1:cluster/a", "$(touch /tmp/owned)", "two words")
@@ -57,7 +57,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def answered(environ: dict[str, str], *words: str) -> list[str] | None:
-    return answer(["invoke", *words], lambda name: _load(name) if name in TASKS else None, ROOT, environ)
+    return completions(["invoke", *words], lambda name: _load(name) if name in TASKS else None, ROOT, environ)
 
 
 @pytest.mark.parametrize(

@@ -264,7 +264,7 @@ def test_what_has_ended_well_is_remembered(tmp_path: Path, monkeypatch: pytest.M
 
 def test_steps_of_down_come_before_the_nodes_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two: tuple[dict[str, Any], ...] = ({"when": "down", "needs": ["s1"]}, {"when": "down"}, {})
-    monkeypatch.setattr("tasks.run.gather.reach", lambda _facts: None)
+    monkeypatch.setattr("tasks.run.gather.connect", lambda _facts: None)
     nodes = Step(name="down: nodes", task="down")
     found = own_steps.before_removal(running(tmp_path, *two), [nodes])
     assert [step.name for step in found] == ["steps: s1", "steps: s0", "down: nodes"]

@@ -12,7 +12,7 @@ import pytest
 from tasks.engine.record import RunRecord
 from tasks.runs.compare import compare
 from tasks.runs.history import trend
-from tasks.runs.page import html, past_html
+from tasks.runs.page import history_html, html
 from tests.runs.records import FAILED_LOGS, HOSTILE, failed, logs, many, run, skipped, step
 
 HOSTILE_RUN = run(
@@ -67,7 +67,7 @@ def pages(result: RunRecord) -> list[str]:
     return [
         html(result, FAILED_LOGS),
         html(result, {}, compare(run(), result)),
-        past_html(trend([result, run()]), {"k3d": {HOSTILE: 1.0}}),
+        history_html(trend([result, run()]), {"k3d": {HOSTILE: 1.0}}),
     ]
 
 
@@ -123,7 +123,7 @@ def test_a_history_shows_each_run_and_where_a_change_began() -> None:
         run(name=f"r{minute}", started=f"2026-11-25T04:{minute:02d}:00.000Z", wall_s=16.0 - 5 * (minute > 20))
         for minute in range(40)
     ]
-    page = Page(past_html(trend(runs), {}))
+    page = Page(history_html(trend(runs), {}))
     assert len(page.all("circle")) == len(runs)
     assert len(page.all("line", class_="level")) == 2
     assert any("faster from here on: median 16.0 s before, 11.0 s since" in text for text in page.texts)

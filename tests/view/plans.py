@@ -13,7 +13,7 @@ from tasks.engine.step import Action, Bounds, Context, Report, Result, State, St
 from tasks.process.command import Command, CommandFailed, Completed
 from tasks.view.console import Line
 from tasks.view.launch import Launch
-from tasks.view.summary import Ending
+from tasks.view.summary import Summary
 
 NAMESPACES = tuple(f"integrated-tools-datasources-{number}" for number in range(10))
 
@@ -84,10 +84,10 @@ def play(steps: Sequence[Step], watcher: Watcher | None = None, **more: Any) -> 
 
 def ending(
     steps: Sequence[Step], results: Sequence[Result], wall_s: float = 18.8, *, interrupted: bool = False, **more: Any
-) -> Ending:
+) -> Summary:
     started = datetime(2026, 11, 25, tzinfo=UTC)
     run = RunRecord.of(steps, results, task="up", started=started, wall_s=wall_s, interrupted=interrupted)
-    return Ending(run=run, **more)
+    return Summary(run=run, **more)
 
 
 def scene(steps: Sequence[Step], **more: Any) -> Launch:

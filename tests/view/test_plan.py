@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tasks.engine.step import Bounds, Step
-from tasks.rehearsal.what_if import Answer, Change
+from tasks.rehearsal.what_if import Change, Prediction
 from tasks.view.console import cells
 from tasks.view.plan import FORMATS, as_json, document, dot, mermaid, predicted_json, predicted_text, text
 from tests.view.plans import launch, step
@@ -144,8 +144,8 @@ PREDICTED = [
 ]
 
 
-def an_answer(*changes: Change) -> Answer:
-    return Answer(
+def an_answer(*changes: Change) -> Prediction:
+    return Prediction(
         total_s=12.3,
         floor_s=9.9,
         path=(("looking around", 0.5), ("k3s starts", 2.7), ("hardly anything", 0.01)),
