@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,3 +72,11 @@ def served(pki: Certificates) -> Iterator[Served]:
     """An API server on loopback."""
     with serving(pki.server, pki.authority) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def ended_pid() -> int:
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait(10)
+    return process.pid

@@ -6,8 +6,6 @@ import errno
 import hashlib
 import os
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,14 +13,6 @@ from pathlib import Path
 import pytest
 
 from tasks.core.files import file_digest, place, prefix, replacing, rewrite, sha256, sweep, write_whole
-
-
-@pytest.fixture(scope="module")
-def ended_pid() -> int:
-    """The number of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait(10)
-    return process.pid
 
 
 def of(pid: int, target: str) -> str:

@@ -19,14 +19,9 @@ from tasks.facts.trust import trust
 from tasks.host.transfer import Reach, open_address
 from tests.host.server import serving
 from tests.host.test_transfer import untrusted
-from tests.tls import Certificates, Pair, certificates
+from tests.tls import Certificates, Pair
 
 URL = "https://mirror/x"
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from typing import Any
 
@@ -104,14 +102,6 @@ def test_who_uses_waits_for_a_removal(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(lease(REMOVAL, "bob"))
     with pytest.raises(LaunchError, match="are being removed: bob"):
         Leases(engine.programs).use("mine", 60, context(deadline=0.05))
-
-
-@pytest.fixture(scope="module")
-def ended_pid() -> int:
-    """The number of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait(10)
-    return process.pid
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,6 @@ from tasks.process.children import MARK, end_orphans, mark
 HERE = "here"
 
 
-@pytest.fixture(scope="module")
-def ended_pid() -> int:
-    """The number of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait(10)
-    return process.pid
-
-
 class Left:
     """Programs that sleep, as a killed run has left them."""
 
