@@ -128,14 +128,14 @@ def _bounds(facts: Facts, conditions: WhatIf) -> Bounds:
     """More CPUs make a larger pool, unless its size is set."""
     import math
 
-    from tasks.facts.machine import size
+    from tasks.facts.machine import sizing
     from tasks.run.session import bounds
     from tasks.settings.derived import HELM
 
     limits = bounds(facts)
     if conditions.cores is None or facts.settings.pool.concurrency is not None or facts.host is None:
         return limits
-    wider = size(math.ceil(conditions.cores), facts.host.memory_bytes).concurrency
+    wider = sizing(math.ceil(conditions.cores), facts.host.memory_bytes).concurrency
     return replace(limits, work=wider, kinds={**limits.kinds, HELM: facts.settings.pool.helm or wider})
 
 

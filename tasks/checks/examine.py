@@ -20,7 +20,7 @@ from tasks.facts import host, ports
 from tasks.facts.cluster import Owner, owner_of
 from tasks.facts.endpoint import endpoint
 from tasks.facts.engine import Engine, engine
-from tasks.facts.machine import size, system
+from tasks.facts.machine import sizing, system
 from tasks.facts.programs import Versions, numbers, versions
 from tasks.facts.trust import Trust, trust
 from tasks.process.command import Command
@@ -225,7 +225,7 @@ def _missing(programs: Programs, facts: HostFacts, found: Engine, k3d_version: s
 def _on_engine(facts: HostFacts, found: Engine, out: str, mine: Owner) -> HostFacts:
     """With the facts that need an engine."""
     settings = facts.settings
-    sized = size(found.cpus, found.memory_bytes)
+    sized = sizing(found.cpus, found.memory_bytes)
     nodes = [
         each for each in ports.holders(out).values() if each.labels.get(docker.CLUSTER_LABEL) == settings.cluster.name
     ]

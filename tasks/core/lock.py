@@ -18,6 +18,8 @@ from typing import NamedTuple
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import sweep, unfinished
 
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
+
 
 class Held(LaunchError):
     """Another run has locked the cluster."""
@@ -61,11 +63,9 @@ def acquire(
     *,
     shared: bool = False,
     wait: Callable[[float], object] = time.sleep,
-    first: float = 0.05,
-    cap: float = 0.5,
 ) -> None:
-    """Lock an open file, with pauses that grow from `first` to `cap` seconds. Raises TimeoutError, OSError."""
-    end, pause = time.monotonic() + seconds, first
+    """Lock an open file, with growing pauses between attempts. Raises TimeoutError, OSError."""
+    end, pause = time.monotonic() + seconds, _FIRST_PAUSE
     while True:
         try:
             fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -74,7 +74,7 @@ def acquire(
             if left <= 0:
                 raise TimeoutError("another process holds the lock") from None
             wait(min(pause, left))
-            pause = min(cap, pause * 1.5)
+            pause = min(_LONGEST_PAUSE, pause * 1.5)
         else:
             return
 

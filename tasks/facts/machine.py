@@ -155,17 +155,17 @@ LEAST_CONCURRENCY = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sized:
+class Sizing:
     """Defaults of a launch that follow from the machine's size."""
 
     agents: int
     concurrency: int
 
 
-def size(cpus: int, memory_bytes: int) -> Sized:
+def sizing(cpus: int, memory_bytes: int) -> Sizing:
     """Half the CPUs or half the GiB of memory, whichever is less, each rounded down.
 
     Whole GiB count: a machine sold with 16 GiB reports some 15.6, which are 15, hence 7.
     """
     bearable = min(cpus // 2, memory_bytes // GIB // 2)
-    return Sized(agents=max(1, min(bearable, MOST_AGENTS)), concurrency=max(bearable, LEAST_CONCURRENCY))
+    return Sizing(agents=max(1, min(bearable, MOST_AGENTS)), concurrency=max(bearable, LEAST_CONCURRENCY))

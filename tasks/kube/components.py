@@ -159,7 +159,7 @@ _BINDINGS = f"/apis/{_GROUP}/validatingadmissionpolicybindings"
 _GONE, _EXISTS = 404, 409
 
 
-def policy(end: datetime) -> tuple[dict[str, Any], dict[str, Any]]:
+def deferral_policy(end: datetime) -> tuple[dict[str, Any], dict[str, Any]]:
     """The policy that denies pods of metrics-server until `end` (UTC), and its binding."""
     metadata = {"name": POLICY, "labels": {MANAGED_BY: FIELD_MANAGER}}
     text = f"{end:%Y-%m-%dT%H:%M:%SZ}"
@@ -198,7 +198,7 @@ def defer(api: Api) -> str | None:
         return "this API does not accept such requests"
     # the server creates this namespace at its first start, by its own clock
     began = datetime.fromisoformat(api.get("/api/v1/namespaces/kube-system")["metadata"]["creationTimestamp"])
-    for path, obj in zip((_POLICIES, _BINDINGS), policy(began + timedelta(seconds=DEFERRED_S)), strict=True):
+    for path, obj in zip((_POLICIES, _BINDINGS), deferral_policy(began + timedelta(seconds=DEFERRED_S)), strict=True):
         code, text = api.send("POST", path, json.dumps(obj))
         if code == _GONE:
             return "this Kubernetes has no such policies"

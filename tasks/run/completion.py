@@ -190,7 +190,7 @@ def _settings(call: Call) -> Iterator[str]:
     """Settings as `path=`, one level of the tree at a time, then values: at least two, so that no blank follows."""
     from tasks.settings.merge import rows
     from tasks.settings.origin import as_text
-    from tasks.settings.resolve import shape_of
+    from tasks.settings.resolve import spec_of
 
     path, equals, _ = call.word.partition("=")
     known = _paths(call)
@@ -202,7 +202,7 @@ def _settings(call: Call) -> Iterator[str]:
         yield from sorted(levels)
         return
     for row in rows(call.resolved, path):
-        shape = shape_of(tuple(row.path.split(".")))
+        shape = spec_of(tuple(row.path.split(".")))
         choices = shape.choices or ("true", "false") * ("true or false" in shape.says) if shape is not None else ()
         yield from (f"{row.path}={each}" for each in ("", *(choices or (as_text(row.value),))))
 

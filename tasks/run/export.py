@@ -308,11 +308,11 @@ class ClusterDump:
         return [_line(each) for each in self.events if each.get("type") == "Warning"][-30:]
 
 
-def read_end(path: Path, most: int = 8 * MIB) -> str:
+def read_end(path: Path) -> str:
     """The end of a file; an unreadable file yields a message."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, 2) - most))
+            file.seek(max(0, file.seek(0, 2) - 8 * MIB))
             return file.read().decode("utf-8", "replace")
     except OSError as error:
         return f"it cannot be read: {error.strerror or error}\n"

@@ -16,7 +16,7 @@ from tasks.engine.step import Context
 from tasks.facts.cluster import Claim, ClusterState, Presence, cluster_state, refuse_foreign
 from tasks.facts.engine import engine
 from tasks.facts.facts import Facts, Shape, read_objects
-from tasks.facts.machine import size
+from tasks.facts.machine import sizing
 from tasks.facts.secrets import read_secrets
 from tasks.kube.client import ApiError, RetryingApi, credentials, ready
 from tasks.kube.objects import display, key
@@ -169,7 +169,7 @@ def _of_engine(session: Session, programs: Programs, parts: Collection[str]) -> 
     with engine_queries(session, parts) as queries:
         builds = queries.ask(lambda: _builds(session, parts, queries.engine.result))
         host, cluster, version = queries.engine.result(), queries.cluster.result(), queries.versions.result()
-        sized = size(host.cpus, host.memory_bytes)
+        sized = sizing(host.cpus, host.memory_bytes)
         image = k3s_image(settings)
         shape = Shape(
             image=image,
@@ -357,7 +357,7 @@ def of_context(session: Session, programs: Programs) -> dict[str, Any]:
     paths = write_kubeconfig(programs, session.paths, session.name)
     here, version = machine(), versions(programs, session.state)
     session.record_system(here, replace(version, k3d=None), docker=None, k3s_image=None)
-    concurrency = settings.pool.concurrency or size(here.cpus, here.memory_bytes).concurrency
+    concurrency = settings.pool.concurrency or sizing(here.cpus, here.memory_bytes).concurrency
     return {
         "paths": paths,
         "cluster": ClusterState(name=session.name, presence=Presence.RUNNING),

@@ -10,7 +10,7 @@ from typing import Any
 from tasks.settings.files import INVOKES, OURS, PROFILE
 from tasks.settings.origin import as_text, dotted
 from tasks.settings.schema import Settings
-from tasks.settings.types import Kind, Shape, Tree, fields, places
+from tasks.settings.types import Kind, Spec, Tree, fields, places
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _MAPPING = ["object", "null"]
@@ -44,23 +44,23 @@ def _section(model: type[Tree], definitions: dict[str, Any], *, needed: bool = F
     leaves = model.model_json_schema(mode="validation")["properties"]
     made: dict[str, Any] = {
         "type": "object" if needed else _MAPPING,
-        "properties": {name: _place(shape, leaves[name], definitions) for name, shape in fields(model).items()},
+        "properties": {name: _place(spec, leaves[name], definitions) for name, spec in fields(model).items()},
         "additionalProperties": False,
     }
-    required = [name for name, shape in fields(model).items() if shape.required]
+    required = [name for name, spec in fields(model).items() if spec.required]
     return {**made, "required": required} if needed and required else made
 
 
-def _place(shape: Shape, leaf: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    described = {"description": description(shape)}
-    if shape.kind is Kind.SECTION and shape.model is not None:
-        return {**_section(shape.model, definitions), **described}
-    if shape.kind is Kind.ITEMS and shape.model is not None:
-        name = shape.model.__name__
-        definitions[name] = _section(shape.model, definitions, needed=True)
-        definitions[f"{name}.change"] = _section(shape.model, definitions)
+def _place(spec: Spec, leaf: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    described = {"description": description(spec)}
+    if spec.kind is Kind.SECTION and spec.model is not None:
+        return {**_section(spec.model, definitions), **described}
+    if spec.kind is Kind.ITEMS and spec.model is not None:
+        name = spec.model.__name__
+        definitions[name] = _section(spec.model, definitions, needed=True)
+        definitions[f"{name}.change"] = _section(spec.model, definitions)
         part: dict[str, Any] = {"$ref": f"#/$defs/{name}"}
-        items = {"anyOf": [{"type": "string"}, part]} if shape.model.SHORT else part
+        items = {"anyOf": [{"type": "string"}, part]} if spec.model.SHORT else part
         return {
             **described,
             "anyOf": [
@@ -68,10 +68,10 @@ def _place(shape: Shape, leaf: dict[str, Any], definitions: dict[str, Any]) -> d
                 {"type": _MAPPING, "additionalProperties": {"$ref": f"#/$defs/{name}.change"}},
             ],
         }
-    if shape.kind is Kind.FREE:
+    if spec.kind is Kind.FREE:
         return {**described, "type": _MAPPING}
-    if shape.kind is Kind.TABLE:
-        inner = _section(shape.model, definitions) if shape.model is not None else {"type": ["string", "null"]}
+    if spec.kind is Kind.TABLE:
+        inner = _section(spec.model, definitions) if spec.model is not None else {"type": ["string", "null"]}
         return {**described, "type": _MAPPING, "additionalProperties": inner}
     return {**_standard(leaf), **described}
 
@@ -87,10 +87,10 @@ def _standard(leaf: Any) -> Any:  # noqa: ANN401 - any part of a schema
     }
 
 
-def description(shape: Shape) -> str:
+def description(spec: Spec) -> str:
     """The meaning of a setting, with its unit and its variable."""
-    more = [f"In {shape.unit}." if shape.unit else "", f"Variable: {shape.env}." if shape.env else ""]
-    return " ".join(part for part in (shape.meaning, *more) if part)
+    more = [f"In {spec.unit}." if spec.unit else "", f"Variable: {spec.env}." if spec.env else ""]
+    return " ".join(part for part in (spec.meaning, *more) if part)
 
 
 COMMAND = "python -m tasks.settings.documentation"
@@ -111,26 +111,26 @@ def texts(root: Path) -> dict[Path, str]:
 def _tables() -> Iterator[str]:
     yield from ("## Variables", "", *_variables(), "")
     yield from ("## All settings", "", *_table(places(Settings)), "", "## Parts of lists", "")
-    for path, shape in places(Settings):
-        if shape.kind is Kind.ITEMS and shape.model is not None:
-            yield from _part(dotted(path), shape.model)
+    for path, spec in places(Settings):
+        if spec.kind is Kind.ITEMS and spec.model is not None:
+            yield from _part(dotted(path), spec.model)
 
 
 def _part(path: str, model: type[Tree]) -> Iterator[str]:
     yield from (f"### {path}", "", f"{model.__doc__} Its name in paths is its `{model.KEY}`.", "")
-    yield from (*_table(((name,), shape) for name, shape in fields(model).items()), "")
-    for name, shape in fields(model).items():
-        if shape.kind is Kind.TABLE and shape.model is not None:
-            yield from (f"### {path}.*.{name}.*", "", f"{shape.model.__doc__}", "")
-            yield from (*_table(((key,), each) for key, each in fields(shape.model).items()), "")
+    yield from (*_table(((name,), spec) for name, spec in fields(model).items()), "")
+    for name, spec in fields(model).items():
+        if spec.kind is Kind.TABLE and spec.model is not None:
+            yield from (f"### {path}.*.{name}.*", "", f"{spec.model.__doc__}", "")
+            yield from (*_table(((key,), each) for key, each in fields(spec.model).items()), "")
 
 
 def _variables() -> Iterator[str]:
     yield "| variable | default | setting |"
     yield "| --- | --- | --- |"
-    for path, shape in places(Settings):
-        if shape.env is not None:
-            yield f"| {shape.env} | {_default(shape)} | `{dotted(path)}` |"
+    for path, spec in places(Settings):
+        if spec.env is not None:
+            yield f"| {spec.env} | {_default(spec)} | `{dotted(path)}` |"
     for secret in Settings().secrets:
         for key, source in secret.values.items():
             if source.env is not None:
@@ -140,18 +140,18 @@ def _variables() -> Iterator[str]:
 def _table(rows: Any) -> Iterator[str]:  # noqa: ANN401 - pairs of a path and its Shape
     yield "| setting | must be | default | variable | meaning |"
     yield "| --- | --- | --- | --- | --- |"
-    for path, shape in rows:
-        unit = f" ({shape.unit})" if shape.unit not in (None, "CPUs") else ""
-        cells = [f"`{dotted(path)}`", f"{shape.expected}{unit}", _default(shape), shape.env or "", shape.meaning]
+    for path, spec in rows:
+        unit = f" ({spec.unit})" if spec.unit not in (None, "CPUs") else ""
+        cells = [f"`{dotted(path)}`", f"{spec.expected}{unit}", _default(spec), spec.env or "", spec.meaning]
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _default(shape: Shape) -> str:
-    if shape.required:
+def _default(spec: Spec) -> str:
+    if spec.required:
         return "*required*"
-    if shape.kind is Kind.ITEMS and shape.model is not None:
-        return ", ".join(str(each[shape.model.KEY]) for each in shape.default) or "none"
-    value = shape.default
+    if spec.kind is Kind.ITEMS and spec.model is not None:
+        return ", ".join(str(each[spec.model.KEY]) for each in spec.default) or "none"
+    value = spec.default
     if isinstance(value, tuple):
         return " ".join(value) or "none"
     if isinstance(value, dict):

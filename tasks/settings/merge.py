@@ -22,7 +22,7 @@ from tasks.settings.origin import (
     quoted,
     unknown,
 )
-from tasks.settings.types import Kind, Shape, Tree, below, fields, place_of, places
+from tasks.settings.types import Kind, Spec, Tree, below, fields, place_of, places
 
 if TYPE_CHECKING:
     from tasks.settings.resolve import Resolved
@@ -45,62 +45,62 @@ class Merging:
     """Merges one layer over the lower ones. What cannot be merged is reported, and left unchanged."""
 
     layer: Layer
-    root: Shape
+    root: Spec
     report: Callable[[Problem], None]
 
     def over(self, lower: Node | None) -> Node:
         """All layers up to this one."""
         return self._merged(lower, self.layer.data, self.root, ()) or {}
 
-    def _merged(self, lower: Node | None, value: Any, shape: Shape, path: Path) -> Node | None:  # noqa: ANN401 - any JSON value
-        if shape.kind is Kind.LEAF or (value is None and shape.nullable):
+    def _merged(self, lower: Node | None, value: Any, spec: Spec, path: Path) -> Node | None:  # noqa: ANN401 - any JSON value
+        if spec.kind is Kind.LEAF or (value is None and spec.nullable):
             return Leaf(value, self.layer.at(path))
         if value is None:
             return lower  # a name without a value, such as with everything below it commented out
-        if shape.kind is Kind.ITEMS and isinstance(value, list | tuple):
-            return self._list(value, shape, path)
+        if spec.kind is Kind.ITEMS and isinstance(value, list | tuple):
+            return self._list(value, spec, path)
         if not isinstance(value, dict):
-            self._mismatch(path, value, shape)
+            self._mismatch(path, value, spec)
             return lower
-        if shape.kind is Kind.ITEMS:
-            return self._named(lower, value, shape, path)
-        if shape.kind is Kind.FREE:
+        if spec.kind is Kind.ITEMS:
+            return self._named(lower, value, spec, path)
+        if spec.kind is Kind.FREE:
             return self._free(lower, value, path)
-        if shape.kind is Kind.TABLE:
+        if spec.kind is Kind.TABLE:
             return self._table(lower, value, path)
-        return self._section(lower, value, shape, path)
+        return self._section(lower, value, spec, path)
 
-    def _section(self, lower: Node | None, value: dict[str, Any], shape: Shape, path: Path) -> Node:
+    def _section(self, lower: Node | None, value: dict[str, Any], spec: Spec, path: Path) -> Node:
         done: dict[str, Node] = dict(lower) if isinstance(lower, dict) else {}
         for name, each in value.items():
-            inner = below(shape, name)
+            inner = below(spec, name)
             if inner is None:
-                self._unknown((*path, name), shape)
+                self._unknown((*path, name), spec)
                 continue
             node = self._merged(done.get(name), each, inner, (*path, name))
             if node is not None:
                 done[name] = node
         return done
 
-    def _list(self, value: Any, shape: Shape, path: Path) -> Node:  # noqa: ANN401 - a list or tuple
+    def _list(self, value: Any, spec: Spec, path: Path) -> Node:  # noqa: ANN401 - a list or tuple
         items: list[Node] = []
         for number, each in enumerate(value):
             place = (*path, str(number))
-            if isinstance(each, str) and shape.model is not None and shape.model.SHORT:
-                items.append({shape.model.KEY: Leaf(each, self.layer.at(place))})
+            if isinstance(each, str) and spec.model is not None and spec.model.SHORT:
+                items.append({spec.model.KEY: Leaf(each, self.layer.at(place))})
                 continue
             if isinstance(each, dict) and each:
-                items.append(self._section(None, each, below(shape, "") or shape, place))
+                items.append(self._section(None, each, below(spec, "") or spec, place))
             else:
-                self._mismatch(place, each, place_of(shape.model) if shape.model else shape)
+                self._mismatch(place, each, place_of(spec.model) if spec.model else spec)
         return items or Leaf((), self.layer.at(path))
 
-    def _named(self, lower: Node | None, value: dict[str, Any], shape: Shape, path: Path) -> Node:
-        assert shape.model is not None
+    def _named(self, lower: Node | None, value: dict[str, Any], spec: Spec, path: Path) -> Node:
+        assert spec.model is not None
         items: list[Node] = list(lower) if isinstance(lower, list) else []
         for name, change in value.items():
             place = (*path, name)
-            found = positions(items, name, shape.model.KEY)
+            found = positions(items, name, spec.model.KEY)
             if len(found) > 1:
                 full = " or ".join(f"{text_at(items[each], 'namespace')}/{name}" for each in found)
                 self._report(
@@ -109,12 +109,12 @@ class Merging:
             elif change is None and found:
                 del items[found[0]]
             elif not isinstance(change, dict):
-                self._absent(place, change, [text_at(each, shape.model.KEY) for each in items], place_of(shape.model))
+                self._absent(place, change, [text_at(each, spec.model.KEY) for each in items], place_of(spec.model))
             elif found:
-                items[found[0]] = self._section(items[found[0]], change, place_of(shape.model), place)
+                items[found[0]] = self._section(items[found[0]], change, place_of(spec.model), place)
             else:
-                whole = {**_identity(name, shape), **change}
-                items.append(self._section(None, whole, place_of(shape.model), place))
+                whole = {**_identity(name, spec), **change}
+                items.append(self._section(None, whole, place_of(spec.model), place))
         return items or Leaf((), self.layer.at(path))
 
     def _table(self, lower: Node | None, value: dict[str, Any], path: Path) -> Node:
@@ -137,24 +137,24 @@ class Merging:
             done[name] = self._free(done.get(name), each, (*path, name))
         return done
 
-    def _mismatch(self, path: Path, value: Any, shape: Shape) -> None:  # noqa: ANN401 - any JSON value
+    def _mismatch(self, path: Path, value: Any, spec: Spec) -> None:  # noqa: ANN401 - any JSON value
         what = f"{dotted(path) or 'all of it'} is {quoted(path, value)}"
-        names = f" with {', '.join(fields(shape.model))}" if shape.kind is Kind.SECTION and shape.model else ""
-        self._report(path, what, f"it must be {shape.expected}{names}", "")
+        names = f" with {', '.join(fields(spec.model))}" if spec.kind is Kind.SECTION and spec.model else ""
+        self._report(path, what, f"it must be {spec.expected}{names}", "")
 
-    def _absent(self, path: Path, value: Any, names: list[str], shape: Shape) -> None:  # noqa: ANN401 - any JSON value
+    def _absent(self, path: Path, value: Any, names: list[str], spec: Spec) -> None:  # noqa: ANN401 - any JSON value
         if value is not None:
-            self._mismatch(path, value, shape)
+            self._mismatch(path, value, spec)
             return
         meant = nearest(path[-1], names)
         fix = f"did you mean {dotted((*path[:-1], meant))}?" if meant else ""
         why = f"null removes one; there are {', '.join(names)}" if names else "null removes one, and there is none"
         self._report(path, f"there is no '{dotted(path)}'", why, fix)
 
-    def _unknown(self, path: Path, shape: Shape) -> None:
-        assert shape.model is not None
+    def _unknown(self, path: Path, spec: Spec) -> None:
+        assert spec.model is not None
         everywhere = [(place, each.env) for place, each in places(self.root.model)] if self.root.model else []
-        self.report(unknown(self.layer.at(path), path, tuple(fields(shape.model)), everywhere))
+        self.report(unknown(self.layer.at(path), path, tuple(fields(spec.model)), everywhere))
 
     def _report(self, path: Path, what: str, why: str, fix: str) -> None:
         self.report(Problem(origin=self.layer.at(path), what=what, why=why, fix=fix))
@@ -171,13 +171,13 @@ def positions(items: list[Node], name: str, key: str) -> list[int]:
     return found
 
 
-def _identity(name: str, shape: Shape) -> dict[str, str]:
+def _identity(name: str, spec: Spec) -> dict[str, str]:
     """Fields of a new item that follow from its name."""
-    assert shape.model is not None
+    assert spec.model is not None
     space, slash, own = name.partition("/")
-    if slash and "namespace" in fields(shape.model):
-        return {shape.model.KEY: own, "namespace": space}
-    return {shape.model.KEY: name}
+    if slash and "namespace" in fields(spec.model):
+        return {spec.model.KEY: own, "namespace": space}
+    return {spec.model.KEY: name}
 
 
 def plain(node: Node) -> Any:  # noqa: ANN401 - any JSON value
@@ -222,18 +222,18 @@ def set_by(node: Node, path: Sequence[str | int]) -> Origin:
     return here.origin if isinstance(here, Leaf) else BUILT_IN
 
 
-def named(node: Node, path: Sequence[str | int], root: Shape) -> Path:
+def named(node: Node, path: Sequence[str | int], root: Spec) -> Path:
     """The path with list items by name, if that is unique."""
-    shape, here, found = root, node, list[str]()
+    spec, here, found = root, node, list[str]()
     for name in path:
         text = str(name)
-        if shape.kind is Kind.ITEMS and shape.model is not None and isinstance(here, list) and isinstance(name, int):
-            names = [text_at(each, shape.model.KEY) for each in here]
+        if spec.kind is Kind.ITEMS and spec.model is not None and isinstance(here, list) and isinstance(name, int):
+            names = [text_at(each, spec.model.KEY) for each in here]
             if name < len(names) and names[name] and names.count(names[name]) == 1:
                 text = names[name]
         found.append(text)
         here = child(here, name) or {}
-        shape = below(shape, str(name)) or shape
+        spec = below(spec, str(name)) or spec
     return tuple(found)
 
 

@@ -39,7 +39,7 @@ from tasks.settings.origin import (
 )
 from tasks.settings.rules import problems as broken_rules
 from tasks.settings.schema import Settings
-from tasks.settings.types import Kind, Shape, below, fields, place_of, places
+from tasks.settings.types import Kind, Spec, below, fields, place_of, places
 from tasks.settings.valid import folder
 
 _NOTHING = frozenset({"", "~", "null", "Null", "NULL"})
@@ -69,9 +69,9 @@ def of_profile(path: Path, shown: str, report: Report) -> Layer:
 def of_environment(environ: Mapping[str, str]) -> list[Layer]:
     """One layer for each variable that is set; an empty one counts as unset."""
     return [
-        Layer(data=_nested(path, environ[shape.env]), origin=Origin(layer=ENVIRONMENT, name=shape.env))
-        for path, shape in places(Settings)
-        if shape.env is not None and path != ("profile",) and environ.get(shape.env, "").strip()
+        Layer(data=_nested(path, environ[spec.env]), origin=Origin(layer=ENVIRONMENT, name=spec.env))
+        for path, spec in places(Settings)
+        if spec.env is not None and path != ("profile",) and environ.get(spec.env, "").strip()
     ]
 
 
@@ -91,16 +91,16 @@ def _of_option(text: str, report: Report) -> Layer | None:
         what, why, fix = f"{shown} is not a setting", "its path is too long, or has an empty name in it", _PATHS
     else:
         try:
-            return Layer(data=_nested(path, _value(value, shape_of(path))), origin=origin)
+            return Layer(data=_nested(path, _value(value, spec_of(path))), origin=origin)
         except BadInput as error:
             what, why, fix = f"the value of {shown} cannot be read", error.why, "put it in quotes"
     report(Problem(origin=origin, what=what, why=why, fix=fix))
     return None
 
 
-def _value(text: str, shape: Shape | None) -> Any:  # noqa: ANN401 - any JSON value
+def _value(text: str, spec: Spec | None) -> Any:  # noqa: ANN401 - any JSON value
     """A value parsed as YAML. A string setting stays a string: 1.32, on, or invalid YAML."""
-    wanted = shape is not None and shape.text
+    wanted = spec is not None and spec.text
     if text.strip() in _NOTHING:
         return None
     try:
@@ -114,14 +114,14 @@ def _value(text: str, shape: Shape | None) -> Any:  # noqa: ANN401 - any JSON va
     return value
 
 
-def shape_of(path: tuple[str, ...]) -> Shape | None:
+def spec_of(path: tuple[str, ...]) -> Spec | None:
     """The place of the tree for a path; None if there is none."""
-    shape: Shape | None = place_of(Settings)
+    spec: Spec | None = place_of(Settings)
     for name in path:
-        if shape is None or shape.kind is Kind.LEAF:
+        if spec is None or spec.kind is Kind.LEAF:
             return None
-        shape = below(shape, name)
-    return shape
+        spec = below(spec, name)
+    return spec
 
 
 def _nested(path: tuple[str, ...], value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -336,27 +336,27 @@ def checked(node: Node, report: Report) -> Settings | None:
 def _problem(error: ErrorDetails, node: Node) -> Problem:
     loc = tuple(part for part in error["loc"] if part != _KEY)
     path, origin, kind = named(node, loc, place_of(Settings)), origin_at(node, loc), error["type"]
-    shape = _shape(loc)
+    spec = _spec(loc)
     if kind == "extra_forbidden":
         return unknown(origin, path, _siblings(loc))
     if error["loc"][-1:] == (_KEY,):
         return Problem(
             origin=origin,
             what=f"{dotted(path[:-1])} has the name {quoted((), path[-1])}",
-            why=f"it {_must(error, shape)}",
+            why=f"it {_must(error, spec)}",
         )
     value = error["input"]
     fix = ""
     if kind == "string_type" and isinstance(value, int | float):
         fix = "put it in quotes"
-    elif shape.choices and isinstance(value, str) and (meant := nearest(value, shape.choices)):
+    elif spec.choices and isinstance(value, str) and (meant := nearest(value, spec.choices)):
         fix = f"did you mean {meant}?"
     return Problem(
-        origin=origin, what=f"{dotted(path)} is {quoted(path, value)}", why=f"it {_must(error, shape)}", fix=fix
+        origin=origin, what=f"{dotted(path)} is {quoted(path, value)}", why=f"it {_must(error, spec)}", fix=fix
     )
 
 
-def _must(error: ErrorDetails, shape: Shape) -> str:
+def _must(error: ErrorDetails, spec: Spec) -> str:
     """`must be …`: a validator's own words, else the description of the place."""
     context: Mapping[str, Any] = error.get("ctx") or {}
     if error["type"] == "value_error" and str(context.get("error", "")):
@@ -365,18 +365,18 @@ def _must(error: ErrorDetails, shape: Shape) -> str:
         return f"must have at most {context['max_length']} characters"
     if error["type"] == "too_short":
         return "must not be empty"
-    return f"must be {shape.expected}"
+    return f"must be {spec.expected}"
 
 
 def _missing(loc: tuple[str | int, ...], names: Sequence[str], node: Node) -> Problem:
     """A list item without a required field; often the name of another one was intended."""
-    path, shape, beside = named(node, loc, place_of(Settings)), _shape(loc), node
+    path, spec, beside = named(node, loc, place_of(Settings)), _spec(loc), node
     for name in loc[:-1]:
         beside = child(beside, name) or {}
-    key = shape.model.KEY if shape.model is not None else "name"
+    key = spec.model.KEY if spec.model is not None else "name"
     others = [text_at(each, key) for each in beside] if isinstance(beside, list) else []
     meant = nearest(path[-1], [each for each in others if each and each != path[-1]])
-    needed = [name for name, each in fields(shape.model).items() if each.required] if shape.model is not None else []
+    needed = [name for name, each in fields(spec.model).items() if each.required] if spec.model is not None else []
     return Problem(
         origin=origin_at(node, loc),
         what=f"{dotted(path)} has no {' and no '.join(names)}",
@@ -385,16 +385,16 @@ def _missing(loc: tuple[str | int, ...], names: Sequence[str], node: Node) -> Pr
     )
 
 
-def _shape(loc: Sequence[str | int]) -> Shape:
+def _spec(loc: Sequence[str | int]) -> Spec:
     """The place of an error; a string inside a list of strings has no place of its own in the tree."""
-    shape = place_of(Settings)
+    spec = place_of(Settings)
     for name in loc:
-        if shape.kind is Kind.LEAF:
-            return Shape(kind=Kind.LEAF, text=True, says="a text")
-        shape = below(shape, str(name)) or Shape(kind=Kind.LEAF, says="left out")
-    return shape
+        if spec.kind is Kind.LEAF:
+            return Spec(kind=Kind.LEAF, text=True, says="a text")
+        spec = below(spec, str(name)) or Spec(kind=Kind.LEAF, says="left out")
+    return spec
 
 
 def _siblings(loc: Sequence[str | int]) -> tuple[str, ...]:
-    shape = _shape(loc[:-1])
-    return tuple(fields(shape.model)) if shape.model is not None else ()
+    spec = _spec(loc[:-1])
+    return tuple(fields(spec.model)) if spec.model is not None else ()

@@ -183,7 +183,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class Spec:
     """One place of the tree."""
 
     kind: Kind
@@ -215,43 +215,43 @@ class Shape:
 
 
 @cache
-def fields(model: type[Tree]) -> Mapping[str, Shape]:
+def fields(model: type[Tree]) -> Mapping[str, Spec]:
     """The places below a part, in order."""
     return {name: _field(info) for name, info in model.model_fields.items()}
 
 
-def place_of(model: type[Tree]) -> Shape:
+def place_of(model: type[Tree]) -> Spec:
     """The place of a part itself."""
-    return Shape(kind=Kind.SECTION, model=model, says="a mapping")
+    return Spec(kind=Kind.SECTION, model=model, says="a mapping")
 
 
-def below(shape: Shape, name: str) -> Shape | None:
+def below(spec: Spec, name: str) -> Spec | None:
     """The place under a name; None if the tree has no such name. In a list of parts every name is valid."""
-    if shape.kind is Kind.FREE:
-        return shape
-    if shape.kind is Kind.ITEMS:
-        assert shape.model is not None
-        return place_of(shape.model)
-    if shape.kind is Kind.TABLE:
-        return place_of(shape.model) if shape.model is not None else Shape(kind=Kind.LEAF, text=True, says="a text")
-    return fields(shape.model).get(name) if shape.kind is Kind.SECTION and shape.model is not None else None
+    if spec.kind is Kind.FREE:
+        return spec
+    if spec.kind is Kind.ITEMS:
+        assert spec.model is not None
+        return place_of(spec.model)
+    if spec.kind is Kind.TABLE:
+        return place_of(spec.model) if spec.model is not None else Spec(kind=Kind.LEAF, text=True, says="a text")
+    return fields(spec.model).get(name) if spec.kind is Kind.SECTION and spec.model is not None else None
 
 
-def places(model: type[Tree], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Shape]]:
+def places(model: type[Tree], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Spec]]:
     """Every place with a value of its own, with its path; list items are not included."""
-    for name, shape in fields(model).items():
-        if shape.kind is Kind.SECTION and shape.model is not None:
-            yield from places(shape.model, (*path, name))
+    for name, spec in fields(model).items():
+        if spec.kind is Kind.SECTION and spec.model is not None:
+            yield from places(spec.model, (*path, name))
         else:
-            yield (*path, name), shape
+            yield (*path, name), spec
 
 
-def _field(info: FieldInfo) -> Shape:
-    shape = _annotated(info.annotation, list(info.metadata))
+def _field(info: FieldInfo) -> Spec:
+    spec = _annotated(info.annotation, list(info.metadata))
     extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
     env, unit = extra.get("env"), extra.get("unit")
     return replace(
-        shape,
+        spec,
         default=None if info.is_required() else info.default,
         required=info.is_required(),
         env=str(env) if env else None,
@@ -260,7 +260,7 @@ def _field(info: FieldInfo) -> Shape:
     )
 
 
-def _annotated(annotation: Any, metadata: list[Any]) -> Shape:  # noqa: ANN401 - any type
+def _annotated(annotation: Any, metadata: list[Any]) -> Spec:  # noqa: ANN401 - any type
     nullable = False
     while True:
         origin = get_origin(annotation)
@@ -275,9 +275,9 @@ def _annotated(annotation: Any, metadata: list[Any]) -> Shape:  # noqa: ANN401 -
     return _plain(annotation, origin, nullable, metadata)
 
 
-def _plain(annotation: Any, origin: Any, nullable: bool, metadata: list[Any]) -> Shape:  # noqa: ANN401 - any type
+def _plain(annotation: Any, origin: Any, nullable: bool, metadata: list[Any]) -> Spec:  # noqa: ANN401 - any type
     says = next((each.text for each in reversed(metadata) if isinstance(each, Says)), "a mapping")
-    made, inside = partial(Shape, nullable=nullable, says=says), get_args(annotation)
+    made, inside = partial(Spec, nullable=nullable, says=says), get_args(annotation)
     if _is_tree(annotation):
         return made(kind=Kind.SECTION, model=annotation)
     if origin is dict:

@@ -11,14 +11,14 @@ import pytest
 from tasks.facts import machine as module
 from tasks.facts.machine import (
     Limits,
-    Sized,
+    Sizing,
     bounded_cpus,
     bounded_memory,
     limits,
     machine,
     own_groups,
     own_limits,
-    size,
+    sizing,
 )
 
 GIB = 1024**3
@@ -158,4 +158,4 @@ GIB = 1024**3
     ],
 )
 def test_half_of_what_is_scarcer(cpus: int, memory: int, agents: int, concurrency: int) -> None:
-    assert size(cpus, memory) == Sized(agents=agents, concurrency=concurrency)
+    assert sizing(cpus, memory) == Sizing(agents=agents, concurrency=concurrency)

@@ -19,9 +19,9 @@ from tasks.kube.components import (
     balanced,
     component,
     defer,
+    deferral_policy,
     end_deferral,
     in_use,
-    policy,
     scales,
     without_address,
 )
@@ -163,7 +163,7 @@ def test_it_ends_by_itself_at_a_time_of_the_api_servers_clock() -> None:
 
 
 def test_only_pods_of_metrics_server_in_kube_system_are_refused() -> None:
-    spec = policy(datetime(2026, 1, 1, tzinfo=UTC))[0]["spec"]
+    spec = deferral_policy(datetime(2026, 1, 1, tzinfo=UTC))[0]["spec"]
     assert "startsWith('metrics-server-')" in spec["validations"][0]["expression"]
     matched = spec["matchConstraints"]
     assert matched["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "kube-system"}

@@ -16,7 +16,7 @@ from tasks.settings.merge import as_json, as_rows
 from tasks.settings.resolve import resolve
 from tasks.settings.rules import releases
 from tasks.settings.schema import Settings
-from tasks.settings.types import Kind, Shape, fields, places
+from tasks.settings.types import Kind, Spec, fields, places
 from tests.settings.project import project
 
 pytestmark = pytest.mark.whole
@@ -68,7 +68,7 @@ VALUES: list[Any] = [
     *({"name": "a"}, {"0": {}}, {"a/b": {}}, {"\x00": 1}, {"a" * 5000: 1}, ["a" * 5000], [True], {"a": [1, {"b": 2}]}),
 ]
 PATHS = [".".join(path) for path, _ in places(Settings)]
-VARIABLES = [shape.env for _, shape in places(Settings) if shape.env is not None]
+VARIABLES = [spec.env for _, spec in places(Settings) if spec.env is not None]
 
 
 def outcome(root: Path, *sets: str, environ: dict[str, str] | None = None, profile: str | None = None) -> str:
@@ -125,32 +125,32 @@ def test_options_with_odd_paths(tmp_path: Path) -> None:
         outcome(tmp_path, text)
 
 
-def _odd(chance: random.Random, shape: Shape, depth: int = 0) -> Any:
+def _odd(chance: random.Random, spec: Spec, depth: int = 0) -> Any:
     """A value for a place: mostly of its kind, with something odd somewhere."""
     if chance.random() < 0.2 or depth > 6:
         return chance.choice(VALUES)
-    if shape.kind is Kind.SECTION and shape.model is not None:
-        given = fields(shape.model)
+    if spec.kind is Kind.SECTION and spec.model is not None:
+        given = fields(spec.model)
         names = chance.sample(list(given), k=min(len(given), chance.randint(1, 4)))
         result = {name: _odd(chance, given[name], depth + 1) for name in names}
         if chance.random() < 0.2:
             result[chance.choice(["odd", "", "a.b", "nmae", "\x00", "0"])] = chance.choice(VALUES)
         return result
-    if shape.kind is Kind.ITEMS and shape.model is not None:
-        inner = Shape(kind=Kind.SECTION, model=shape.model)
+    if spec.kind is Kind.ITEMS and spec.model is not None:
+        inner = Spec(kind=Kind.SECTION, model=spec.model)
         parts = [_odd(chance, inner, depth + 1) for _ in range(chance.randint(0, 3))]
         return (
             parts if chance.random() < 0.5 else {chance.choice(["a", "a/b", "0", "cert-manager", ""]): p for p in parts}
         )
-    if shape.kind in (Kind.TABLE, Kind.FREE):
+    if spec.kind in (Kind.TABLE, Kind.FREE):
         return {chance.choice(["a", "b.c", "", "password", "ä"]): chance.choice(VALUES) for _ in range(2)}
-    return chance.choice([shape.default, *VALUES])
+    return chance.choice([spec.default, *VALUES])
 
 
 def _files(count: int) -> Iterator[str]:
     """Files as JSON, which is YAML: of the tree's own shape, and then broken at random places."""
     chance = random.Random(SEED)
-    tree = Shape(kind=Kind.SECTION, model=Settings)
+    tree = Spec(kind=Kind.SECTION, model=Settings)
     for number in range(count):
         text = json.dumps(_odd(chance, tree), default=str)
         for _ in range(number % 4):
