@@ -360,9 +360,8 @@ def _wait_ready(facts: Facts, release: Release, context: Context) -> Report | No
     from tasks.run.explain import explain
 
     refs, services, fault = _awaited(facts, release)
-    ready = wait_ready(
-        facts.watched(), refs, context, jobs=release.wait_for_jobs, diagnose=functools.partial(explain, facts)
-    )
+    diagnose = functools.partial(explain, facts)
+    ready = wait_ready(facts.watched(), refs, context, jobs=release.wait_for_jobs, settle=True, diagnose=diagnose)
     more = f" and {len(ready) - 3} more" if len(ready) > 3 else ""
     why = ", ".join(ready[:3]) + more if ready else "it has no workloads"
     alone = without_address(facts.api(), services) if services else ()

@@ -216,7 +216,14 @@ def _container(pod: Item, row: Item) -> Diagnosis | None:
         return replace(found, details={**found.details, **_place(pod, row)})
     if reason in _CREATING or reason in _IMAGE_NAME:
         return known(reason, message, _named(pod, row), image=_image_of(pod, row))
-    return _crash(pod, row) if reason == "CrashLoopBackOff" or _exit_code(row) else None
+    ended = bool(_exit_code(row)) or (bool(part(row, "state", "terminated")) and _restarted(pod, row))
+    return _crash(pod, row) if reason == "CrashLoopBackOff" or ended else None
+
+
+def _restarted(pod: Item, row: Item) -> bool:
+    """Whether a container is started again after any end, so that its end without an error is no success."""
+    always = part(pod, "spec").get("restartPolicy", "Always") == "Always"
+    return always and row in rows(part(pod, "status"), "containerStatuses")
 
 
 def _crash(pod: Item, row: Item) -> Diagnosis:

@@ -6,7 +6,8 @@ The rules are those of `kubectl rollout status` and `helm --wait` (Kubernetes: `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 Item = Mapping[str, Any]
@@ -255,3 +256,48 @@ def _tolerates(toleration: Item, taint: Item) -> bool:
     if toleration.get("operator") == "Exists":
         return True
     return bool(toleration.get("key")) and (toleration.get("value") or "") == (taint.get("value") or "")
+
+
+# -- containers without a readiness probe ---------------------------------------------------------------------
+
+_SETTLED, _LONGEST = 2.0, 10.0
+"""Seconds that such a container must have run, at least and at most: kubelets look at containers every second, and
+times of the API are whole seconds."""
+
+
+def without_probe(workload: Item) -> tuple[frozenset[str], str]:
+    """Names of a workload's containers without a readiness probe, and the label selector of its pods."""
+    spec = _part(workload, "spec")
+    labels = _part(_part(spec, "selector"), "matchLabels")
+    containers = _part(_part(spec, "template"), "spec").get("containers") or ()
+    names = frozenset(str(each.get("name")) for each in containers if not each.get("readinessProbe"))
+    return names if labels else frozenset(), ",".join(f"{name}={value}" for name, value in labels.items())
+
+
+def just_started(pods: Iterable[Item], unprobed: Collection[str], now: datetime) -> str:
+    """One of these containers that has only just started, or has ended; empty if there is none, or it is unknown.
+
+    Without a readiness probe its pod counts as ready at once, and until its kubelet notices that it has ended. One that
+    has ended before must run longer than it did then. `pods`: those that are deleted or evicted do not count.
+    """
+    there = [pod for pod in pods if not _part(pod, "metadata").get("deletionTimestamp")]
+    for pod in there:
+        for row in _part(pod, "status").get("containerStatuses") or ():
+            if _part(pod, "status").get("phase") != "Running" or row.get("name") not in unprobed:
+                continue
+            last = _part(_part(row, "lastState"), "terminated")
+            lived = _seconds(last.get("startedAt"), last.get("finishedAt")) or 0.0
+            running = _part(_part(row, "state"), "running")
+            if not running:
+                return f"its container {row['name']} has ended"
+            age = _seconds(running.get("startedAt"), now.isoformat())
+            if age is not None and -_LONGEST < age < min(max(_SETTLED, lived + 1.0), _LONGEST):
+                return f"its container {row['name']} has just started, and has no readiness probe"
+    return ""
+
+
+def _seconds(begin: object, end: object) -> float | None:
+    try:
+        return (datetime.fromisoformat(str(end)) - datetime.fromisoformat(str(begin))).total_seconds()
+    except (ValueError, TypeError):  # unknown, or without a time zone
+        return None

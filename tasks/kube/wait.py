@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from tasks.core.errors import Diagnosis, LaunchError
 from tasks.engine.step import Context
 from tasks.kube.client import Api, ApiError, ready
 from tasks.kube.objects import Key, Resources, live
-from tasks.kube.readiness import workload_ready
+from tasks.kube.readiness import just_started, without_probe, workload_ready
 from tasks.kube.watch import Watched, direct_of
 
 _T = TypeVar("_T")
@@ -159,11 +160,13 @@ def wait_ready(
     context: Context,
     *,
     jobs: bool = True,
+    settle: bool = False,
     diagnose: Callable[[Diagnosis], Diagnosis] = lambda found: found,
 ) -> list[str]:
     """Wait until all objects exist and are ready; returns the state of each. Raises `NotInTime`, `Failed`, `ApiError`.
 
-    `jobs`: wait until Jobs are complete, not only until they run.
+    `jobs`: wait until Jobs are complete, not only until they run. `settle`: containers without a readiness probe must
+    also have run for some seconds.
 
     `keys` may be a function, called at each look: ready objects may have created more, so all must be ready
     twice with the same keys; a watch and the API's confirmation are two. `diagnose` examines a transient cause
@@ -186,6 +189,9 @@ def wait_ready(
         reported = []
         for key in desired:
             good, words[key] = judged(there[key], jobs=jobs, nodes=lambda: known_nodes(api))
+            item = there[key]
+            if good and settle and item is not None and (young := _just_started(direct, item)):
+                good, words[key] = False, f"{words[key]}, but {young}"
             if good:
                 reported.append(f"{named(key)}: {words[key]}" if words[key] else named(key))
             else:
@@ -203,6 +209,15 @@ def wait_ready(
         return watch(api, look, context, telling=lambda: "; ".join(f"{named(key)}: {words[key]}" for key in late))
     except NotInTime as error:
         raise _explained(api, late, error, diagnose) from None
+
+
+def _just_started(api: Api, item: Mapping[str, Any]) -> str:
+    """As `just_started`, for a workload; empty for one whose containers all have a readiness probe."""
+    unprobed, selector = without_probe(item)
+    if not unprobed:
+        return ""
+    path = f"/api/v1/namespaces/{item['metadata']['namespace']}/pods?labelSelector={quote(selector, safe='')}"
+    return just_started(api.get(path)["items"] or (), unprobed, datetime.now(UTC))
 
 
 class _Lasting:

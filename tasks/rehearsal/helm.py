@@ -78,7 +78,8 @@ class _Chart:
         labels = {"app.kubernetes.io/name": self.name, "app.kubernetes.io/instance": release}
         image = values["image"] if isinstance(values.get("image"), str) else self.image
         replicas = values.get("replicas", values.get("replicaCount", 1))
-        pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": self.name, "image": image}]}}
+        container = {"name": self.name, "image": image, "readinessProbe": {"tcpSocket": {"port": 80}}}
+        pod = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
         meta = {"name": name, "namespace": namespace, "labels": {**labels, "app.kubernetes.io/managed-by": "Helm"}}
         ports = [{"name": "http", "port": 80, "protocol": "TCP"}]
         spec = {

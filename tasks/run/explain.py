@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _LINES, _LONGEST = 20, 300
 """Lines of a log that are read, and characters of the one that is shown."""
 _TELLING = re.compile(r"\b(?:panic|fatal|error|exception|failed|cannot|denied)\b|(?:Error|Exception)\b", re.IGNORECASE)
+_GONE = "unable to retrieve container logs"
+"""A kubelet's answer, with code 200, for a container that its runtime has removed."""
 _LOGS = frozenset({"crash", "init-running", "job-failed", "probe"})
 _KILLS = frozenset({"crash", "container-ends"})
 
@@ -126,8 +128,8 @@ def _last_words(facts: Facts, namespace: str, pod: str, container: str) -> str:
     without_secrets(api.get(place))  # conceals the values of its variables
     for which in ("&previous=true", ""):
         code, text = api.raw(f"{place}/log?container={container}&tailLines={_LINES}{which}")
-        lines = [line.strip() for line in text.splitlines() if line.strip()] if code == 200 else []
-        if lines:
+        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(_GONE)]
+        if lines and code == 200:
             line = next((each for each in reversed(lines) if _TELLING.search(each)), lines[-1])
             return clean(without_assigned(redact(line)))[:_LONGEST]
     return ""

@@ -177,6 +177,16 @@ def test_what_an_exit_code_means(code: int, meant: str) -> None:
     assert diagnosis.cause == ("crash" if code else "container-ends")
 
 
+@pytest.mark.parametrize(("policy", "cause"), [("Always", "container-ends"), ("OnFailure", None)])
+def test_a_container_that_has_ended_well(policy: str, cause: str | None) -> None:
+    ended = {"name": "app", "restartCount": 1, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}
+    there = pod(ended, init=({**ended, "name": "init"},), phase="Running")
+    there["spec"]["restartPolicy"] = policy
+    diagnosis = diagnose_pod(there)
+    assert (diagnosis and diagnosis.cause) == cause
+    assert diagnosis is None or "container app" in diagnosis.what
+
+
 @pytest.mark.parametrize("policy", [{}, {"restartPolicy": "Always"}], ids=["init", "sidecar"])
 def test_an_init_container_that_does_not_end(policy: dict[str, str]) -> None:
     running = {"name": "wait", "ready": False, "state": {"running": {"startedAt": "2026-11-24T10:00:00Z"}}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -325,3 +326,62 @@ def test_a_probe_whose_program_is_not_in_the_image_ends_the_wait(message: str, e
     with pytest.raises(kind) as caught:
         wait_ready(FakeApi(unready(), replica_set(), there, event("Unhealthy", message)), [WEB], eager(deadline=0.2))
     assert ("the image has no" in str(caught.value)) is ends
+
+
+def _running(seconds: float, *, lived: float | None = None, name: str = "web") -> Object:
+    """The pod of a workload, with a container that has run for some seconds, and lived for some before."""
+    begin = datetime.now(UTC) - timedelta(seconds=seconds)
+    row: Object = {"name": name, "state": {"running": {"startedAt": begin.isoformat()}}}
+    if lived is not None:
+        ended = {"startedAt": (begin - timedelta(seconds=lived)).isoformat(), "finishedAt": begin.isoformat()}
+        row["lastState"] = {"terminated": ended}
+    return pod(status={"phase": "Running", "containerStatuses": [row]})
+
+
+def _bare(**container: Any) -> Object:
+    template = {"spec": {"containers": [{"name": "web", **container}]}}
+    there = deployment("web", "shop")
+    spec = {**there["spec"], "selector": {"matchLabels": {"app": "web"}}, "template": template}
+    return {**there, "spec": spec}
+
+
+PROBE = {"readinessProbe": {"tcpSocket": {"port": 80}}}
+
+
+@pytest.mark.parametrize(
+    ("container", "seconds", "of", "ready"),
+    [
+        ({}, 0.5, {}, False),
+        ({}, 3.5, {}, True),
+        (PROBE, 0.5, {}, True),
+        ({}, 3.5, {"lived": 5}, False),
+        ({}, 7.0, {"lived": 5}, True),
+        ({}, 11.0, {"lived": 500}, True),
+        ({}, 0.5, {"name": "sidecar-of-a-webhook"}, True),
+        ({}, -3600, {}, True),  # the clock of another machine: nothing is known
+    ],
+)
+def test_a_container_without_a_probe_must_have_run_for_a_moment(
+    container: Object, seconds: float, of: Object, ready: bool
+) -> None:
+    api = FakeApi(_bare(**container), _running(seconds, **of))
+    if ready:
+        assert wait_ready(api, [WEB], eager(deadline=0), settle=True) == [
+            "deployment/web: 1 of 1 replicas are available"
+        ]
+    else:
+        with pytest.raises(NotInTime, match="not ready") as caught:
+            wait_ready(api, [WEB], eager(deadline=0), settle=True)
+        assert "its container web has just started, and has no readiness probe" in caught.value.why
+        assert wait_ready(api, [WEB], eager(deadline=0))
+
+
+def test_a_container_that_has_ended_is_not_ready_though_its_deployment_still_says_so() -> None:
+    ended = {"name": "web", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+    there = pod(status={"phase": "Running", "containerStatuses": [ended]})
+    gone = pod("web-0", deleting=True, status=there["status"])
+    evicted = pod("web-2", status={**there["status"], "phase": "Failed"})
+    assert wait_ready(FakeApi(_bare(), gone, evicted), [WEB], eager(deadline=0), settle=True)
+    with pytest.raises(NotInTime) as caught:
+        wait_ready(FakeApi(_bare(), there), [WEB], eager(deadline=0), settle=True)
+    assert "its container web has ended" in caught.value.why

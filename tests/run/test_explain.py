@@ -140,3 +140,9 @@ def test_a_job_has_the_end_of_its_pods_log(tmp_path: Path) -> None:
     )
     told = explain(there, replace(found, transient=False))
     assert told.why == "BackoffLimitExceeded: its limit. Its log ends with: ERROR: no table"
+
+
+def test_a_log_that_its_node_has_removed(tmp_path: Path) -> None:
+    gone = "unable to retrieve container logs for containerd://6523ac59"
+    found = why(tmp_path, crashed(), **{LOG: gone, FIRST: "no such table\n", EVENTS + "app-1": {"items": []}})
+    assert found.why.endswith("Its log ends with: no such table")
