@@ -362,6 +362,7 @@ def _wait_ready(facts: Facts, release: Release, context: Context) -> Report | No
     refs, services, fault = _awaited(facts, release)
     diagnose = functools.partial(explain, facts)
     ready = wait_ready(facts.watched(), refs, context, jobs=release.wait_for_jobs, settle=True, diagnose=diagnose)
+    ready.sort(key=lambda each: each.startswith("customresourcedefinition/"))  # what runs is named first
     more = f" and {len(ready) - 3} more" if len(ready) > 3 else ""
     why = ", ".join(ready[:3]) + more if ready else "it has no workloads"
     alone = without_address(facts.api(), services) if services else ()
