@@ -15,10 +15,11 @@ from tasks.clients.kubeconfig import NotWritten, Unfit, leads_to, names_context,
 from tasks.core.errors import LaunchError
 from tasks.core.files import remembered
 from tasks.core.units import count
-from tasks.diagnose.command import command_action
+from tasks.diagnose.command import command_action, run_command
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import Claim, age, owner_of, read, refuse_foreign
 from tasks.facts.facts import Facts
+from tasks.process.command import CommandFailed
 from tasks.process.programs import Programs
 from tasks.settings.derived import REMOVE_INCOMPLETE, context_name
 
@@ -39,7 +40,7 @@ class Remains:
     network: str | None = None
     """Its name, if k3d created it: another one is never removed."""
     guests: tuple[str, ...] = ()
-    """Registries in that network, running or not: they are disconnected from it, as k3d does it."""
+    """Registries that are disconnected from that network, running or not, as k3d does it."""
     strangers: tuple[str, ...] = ()
     """What else is in it, such as nodes of a cluster that was created in this network: it is not removed then."""
     volumes: tuple[str, ...] = ()
@@ -99,10 +100,12 @@ def remains(facts: Facts) -> Remains:
             # k3d calls an existing network external, also one whose creation was interrupted before the first
             # node (k3d: `ClusterPrepNetwork`); no other name is ever requested, so it belongs to this cluster anyway
             network = str(found[0]["Name"])
-        else:  # the user's own: this project's registries were connected to it for this cluster
+        if network is None or strangers:
+            # it stays: only this project's registries leave it, unless nodes of another cluster there need them; else
+            # they would count as used by a cluster that is gone
             nodes = any(f"{docker.CLUSTER_LABEL}=" in others[each] for each in strangers)
             guests = [each for each in guests if f"{docker.CACHE_LABEL}=" in others[each] and not nodes]
-            strangers = set()
+        strangers = strangers if network is not None else set()
     volumes = tuple(programs.run(docker.volumes(label)).out.split())
     path, entry = target(facts.environ), context_name(facts.name)
     listed = names_context(path, entry)
@@ -143,7 +146,6 @@ def steps(facts: Facts, found: Remains) -> list[Step]:
             expected=0.2,
         )
         for guest in found.guests
-        if not found.strangers
     ]
     stays = f"it stays, since other containers use it: {', '.join(found.strangers)}" if found.strangers else ""
     network = Step(
@@ -158,7 +160,7 @@ def steps(facts: Facts, found: Remains) -> list[Step]:
     volumes, entry, files = ", ".join(found.volumes), str(target(facts.environ)), str(facts.paths.state)
     no_entry = f"its {context_name(facts.name)} is another cluster's" if found.other_entry else "it has none"
     rows: tuple[tuple[str, Action, bool, str, str, float], ...] = (
-        (VOLUMES, run(docker.remove_volumes(found.volumes)), bool(found.volumes), "there are none", volumes, 0.1),
+        (VOLUMES, partial(_remove_volumes, facts, found), bool(found.volumes), "there are none", volumes, 0.1),
         (ENTRY, partial(_remove_entry, facts), found.entry, no_entry, entry, 0.05),
         (FILES, partial(_remove_files, facts), found.files, "there are none", files, 0.05),
     )
@@ -219,6 +221,17 @@ def before(steps: Sequence[Step], making: Sequence[Step]) -> list[Step]:
             for step in making
         ),
     ]
+
+
+def _remove_volumes(facts: Facts, found: Remains, context: Context) -> Report:
+    """One that another container uses stays: that container is foreign, since the cluster's own are gone."""
+    try:
+        return Report(exit_code=run_command(facts.programs, docker.remove_volumes(found.volumes), context).code)
+    except CommandFailed as error:
+        if error.cause != "volume-in-use":
+            raise
+        left = f"{error.why}; {error.fix}"
+        return Report(why=left, notes=(left,), exit_code=error.done.code)
 
 
 def _remove_entry(facts: Facts, _context: Context) -> Report:

@@ -32,6 +32,7 @@ from tasks.k3d.removal import (
     stop_steps,
 )
 from tasks.k3d.steps import WATCH
+from tasks.process.command import CommandFailed
 from tasks.settings.derived import CREATE_CLUSTER, REMOVE_INCOMPLETE
 from tests.facts import inspected
 from tests.given import act, by_name, cluster_state, facts, node
@@ -145,15 +146,24 @@ def test_only_a_network_that_k3d_made(tmp_path: Path, networks: str | Answer, ex
     assert remains(given).network == expected
 
 
-@pytest.mark.parametrize("stranger", ["k3d-other-server-0", "somebodys-database"])
-def test_a_network_in_which_something_of_others_is_stays_as_it_is(tmp_path: Path, stranger: str) -> None:
-    """Nodes of a cluster that was created with `--network k3d-NAME` would lose each other, and their registries."""
+@pytest.mark.parametrize(
+    ("stranger", "guests"), [("k3d-other-server-0", ()), ("somebodys-database", (PUSHED,))], ids=["nodes", "database"]
+)
+def test_a_network_in_which_something_of_others_is_stays(
+    tmp_path: Path, stranger: str, guests: tuple[str, ...]
+) -> None:
+    """Nodes of a cluster that was created with `--network k3d-NAME` would lose each other, and their registries.
+
+    A registry of this project that stays with anything else would count as used by the cluster, which is gone.
+    """
     fake = docker(inside=(*NODES_INSIDE, PUSHED, GHCR, stranger))
     given = facts(tmp_path, fake)
     found = remains(given)
-    assert (found.guests, found.strangers) == ((GHCR, PUSHED), (stranger,))
+    assert (found.guests, found.strangers) == (guests, (stranger,))
     plan = by_name(removal.steps(given, found))
-    assert not any(name.startswith("down: take ") for name in plan)
+    assert [name for name in plan if name.startswith("down: take ")] == [
+        f"down: take {each} out of the network" for each in guests
+    ]
     assert f"it stays, since other containers use it: {stranger}" == plan[NETWORK].skip
     assert plan[NODES].skip is None
 
@@ -202,6 +212,23 @@ def test_nodes_go_first_and_the_network_after_its_guests(tmp_path: Path) -> None
         "docker network rm k3d-openframe-dev",
         "docker volume rm --force k3d-openframe-dev-images",
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "stays"),
+    [("remove k3d-openframe-dev-images: volume is in use - [f2390219085401a8]", True), ("boom", False)],
+)
+def test_a_volume_that_something_of_others_uses_stays(tmp_path: Path, error: str, stays: bool) -> None:
+    fake = docker()
+    fake.answers["docker volume rm"] = Answer(err=f"Error response from daemon: {error}", code=1)
+    step = by_name(removal.steps(facts(tmp_path, fake), ALL))[VOLUMES]
+    if stays:
+        (note,) = act(step).notes
+        assert "the container f23902190854 uses it" in note
+        assert "docker volume rm k3d-openframe-dev-images" in note
+    else:
+        with pytest.raises(CommandFailed, match="boom"):
+            act(step)
 
 
 def test_the_entry_is_taken_out_and_others_stay(tmp_path: Path) -> None:
