@@ -195,14 +195,26 @@ def ensured(
 
 
 def _settled(facts: Facts, name: str, context: Context) -> Registry | None:
-    """The current container; waits for one that another user is creating."""
+    """The current container; waits for one that another user is creating. Raises `LaunchError` if it is no registry."""
     end = time.monotonic() + _MADE
     while True:
-        found = read(docker.inspected(facts.programs.run(docker.inspect([name]), context).out)).get(name)
+        inspected = docker.inspected(facts.programs.run(docker.inspect([name]), context).out)
+        for each in inspected:
+            _refuse_other(name, each["Config"].get("Labels") or {})
+        found = read(inspected).get(name)
         others = found is not None and found.owner not in ("", facts.shape.owner)
         if found is None or found.started or not others or time.monotonic() >= end:
             return found
         context.wait(_PAUSE)
+
+
+def _refuse_other(name: str, labels: Mapping[str, str]) -> None:
+    if labels.get("k3d.role") != "registry":
+        raise LaunchError(
+            f"a container '{name}' exists that is no registry",
+            why="the registry needs that name, and k3d only connects containers that have its label k3d.role=registry",
+            fix=f"rename it (docker rename {name} OTHER), or choose another registries.name",
+        )
 
 
 def _revive(facts: Facts, found: Registry, context: Context) -> str:

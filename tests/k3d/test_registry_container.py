@@ -184,6 +184,17 @@ OCCUPIED = Answer(
 )
 
 
+def test_a_container_that_is_no_registry_is_left_alone(tmp_path: Path) -> None:
+    """k3d would not find a registry of that name, and the launch would say that it was removed."""
+    found = inspected.registry(ours=False, labels={"k3d.role": ""})
+    fake = engine(**{"docker container inspect": json.dumps([found])})
+    step = only(facts(tmp_path, fake, settings=ONLY_PUSH), ports(5050))
+    with pytest.raises(LaunchError, match=f"'{PUSHED}' exists that is no registry") as caught:
+        act(step)
+    assert f"docker rename {PUSHED}" in caught.value.fix
+    assert fake.lines == [f"docker container inspect {PUSHED}"]
+
+
 def test_a_port_that_is_taken_after_all(tmp_path: Path, probed: list[int]) -> None:
     created = json.dumps([inspected.registry(state="created")])
     fake = engine(**{"docker container inspect": [ABSENT, created], "docker run": [OCCUPIED, "id-of-the-second\n"]})
