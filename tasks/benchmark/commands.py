@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.clients import docker, helm
 from tasks.core.files import file_name, write_whole
+from tasks.k3d.arguments import needs_cgroup_v1
 from tasks.process.command import Command, duration
 from tasks.settings import k3s_arguments as k3s
 from tasks.settings.k3s_arguments import where
@@ -91,7 +92,7 @@ def _labels(facts: Facts) -> Iterator[str]:
 
 
 def _arguments(facts: Facts) -> Iterator[str]:
-    """Configured arguments, and labels that charts may need; without arguments that this project adds itself."""
+    """Configured arguments, labels that charts may need, and what nodes need to start; nothing else that `up` adds."""
     cluster, agents = facts.settings.cluster, facts.shape.agents
     own = [
         (f"--{flag}={each.text}", where(part, each))
@@ -101,6 +102,9 @@ def _arguments(facts: Facts) -> Iterator[str]:
     own += [(f"--{each.text}", where("k3s", each)) for each in k3s.arguments_of(cluster, "k3s")]
     if facts.settings.ingress.controller != "traefik":
         own.append(("--disable=traefik", k3s.SERVERS))
+    if needs_cgroup_v1(cluster, facts.shape):  # without it no node starts, which k3d reports after its whole timeout
+        flag, usual = k3s.COMPONENTS["kubelet"]
+        own.append((f"--{flag}={k3s.FAIL_CGROUP_V1}=false", usual))
     for text, filters in own:
         yield from ("--k3s-arg", _on_nodes(text, [each for each in filters if agents or not each.startswith("agent")]))
     labels = [f"{key}={value}@server:*" for key, value in cluster.server_labels.items()]
