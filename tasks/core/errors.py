@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -102,6 +103,25 @@ class LaunchError(Exception):
         if self.fix:
             lines.append(f"  do:  {self.fix}")
         return "\n".join(lines)
+
+
+_FOLDERS = "DEPLOY_LOG_DIR, XDG_STATE_HOME and XDG_CACHE_HOME name folders elsewhere"
+_SYSTEM = {
+    errno.ENOSPC: ("the disk is full", f"free space on that disk; {_FOLDERS}"),
+    errno.EDQUOT: ("your quota on that disk is used up", f"remove files of yours there; {_FOLDERS}"),
+    errno.EROFS: ("its file system is read-only", f"mount it for writing; {_FOLDERS}"),
+    errno.EACCES: ("your user has no access to it", f"take ownership of it; {_FOLDERS}"),
+    errno.EMFILE: ("this process may not open more files", "raise the limit of this shell: ulimit -n 4096"),
+    errno.ENFILE: ("this machine has no more open files", "end other programs, or raise the sysctl fs.file-max"),
+}
+
+
+def of_system(error: BaseException) -> LaunchError | None:
+    """The expected error for one of the operating system that is no bug; None for others."""
+    if not isinstance(error, OSError) or error.errno not in _SYSTEM:
+        return None
+    why, fix = _SYSTEM[error.errno]
+    return LaunchError(f"{error.filename or 'a file'}: {error.strerror}", why=why, fix=fix)
 
 
 class PlanError(LaunchError):

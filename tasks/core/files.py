@@ -79,7 +79,9 @@ def replacing(
             if sync:
                 os.fsync(file.fileno())
         fresh.replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # of a write
+            error.filename = str(path)
         with contextlib.suppress(OSError):
             fresh.unlink()
         raise

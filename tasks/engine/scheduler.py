@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tasks.core.errors import first_line
+from tasks.core.errors import first_line, of_system
 from tasks.engine.graph import Places, Ready, check, guessed, remaining
 from tasks.engine.step import Bounds, Context, Report, Result, State, Step, Stopped, Watcher
 
@@ -147,7 +147,7 @@ class Run:
         try:
             report = step.action(context)
         except BaseException as raised:  # noqa: BLE001 - a thread's error is the step's result
-            error = raised
+            error = of_system(raised) or raised
         self._messages.put(_Message(step.name, self._now(), report, error))
 
     def _take(self, timeout: float) -> None:

@@ -20,7 +20,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task
 from invoke.tasks import task as invoke_task
 
-from tasks.core.errors import BadInput, Interrupted, LaunchError
+from tasks.core.errors import BadInput, Interrupted, LaunchError, of_system
 from tasks.settings.derived import NEEDS_CLUSTER, PARTS
 
 if TYPE_CHECKING:
@@ -206,7 +206,10 @@ def run_task(options: Options, body: Callable[[Session], int | None], root: Path
                 session.cancel_queries()
     except Exit as ended:  # a failed run, which has been shown
         return ended.code
-    except LaunchError as error:
+    except (LaunchError, OSError) as caught:
+        error = caught if isinstance(caught, LaunchError) else of_system(caught)
+        if error is None:
+            raise
         if session is not None:
             session.show_note()
         elif options.engine == "rehearsal":

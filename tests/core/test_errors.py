@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tasks.core.errors import BadInput, Diagnosis, LaunchError
+import errno
+import os
+
+import pytest
+
+from tasks.core.errors import BadInput, Diagnosis, LaunchError, of_system
 
 CAUSE = Diagnosis(cause="dns", what="the name is not found", why="no network", fix="see DNS", transient=True)
 
@@ -29,3 +34,17 @@ def test_parts_are_changed_by_name() -> None:
     error = LaunchError("a", why="b", transient=True)
     assert error.amend(transient=False, fix="c") is error
     assert (error.what, error.why, error.fix, error.transient) == ("a", "b", "c", False)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE])
+def test_an_error_of_the_operating_system_that_is_no_bug(code: int) -> None:
+    error = of_system(OSError(code, os.strerror(code), "/state/k3d.yaml"))
+    assert error is not None
+    assert error.what == f"/state/k3d.yaml: {os.strerror(code)}"
+    assert error.why
+    assert error.fix
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOENT, "x"), ValueError("x"), OSError("x")])
+def test_any_other_is_one(error: Exception) -> None:
+    assert of_system(error) is None
