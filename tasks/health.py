@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -150,22 +150,51 @@ def _later(time: str, start: str) -> bool:
 
 
 def _nodes(facts: Facts, context: Context) -> Report | None:
-    from tasks.kube.readiness import node_ready
-    from tasks.kube.wait import watch
+    from tasks.kube.readiness import node_fault, node_ready
+    from tasks.kube.wait import NotInTime, watch
 
     wanted = expected_nodes(facts)
-    seen: list[str] = []
+    words: dict[str, str] = {}
 
     def look(api: Api) -> list[str] | None:
         items = api.get("/api/v1/nodes")["items"]
         ready = [item["metadata"]["name"] for item in items if node_ready(item)]
-        seen[:] = [item["metadata"]["name"] for item in items if not node_ready(item)]
+        words.clear()
+        words.update(
+            dict.fromkeys(_names(facts) - {item["metadata"]["name"] for item in items}, "it is not registered")
+        )
+        words.update({item["metadata"]["name"]: node_fault(item) for item in items if not node_ready(item)})
         context.say(f"{len(ready)} of {wanted or len(items)} nodes")
         return ready if ready and len(ready) >= (wanted or len(items)) else None
 
-    telling = lambda: f"not ready: {', '.join(seen) or 'none seen'}"  # noqa: E731 - text for the wait
-    ready = watch(facts.watched(), look, context, telling=telling)
+    telling = lambda: "; ".join(f"{name}: {text}" for name, text in sorted(words.items()))  # noqa: E731
+    try:
+        ready = watch(facts.watched(), look, context, telling=telling)
+    except NotInTime as error:
+        if facts.owns_cluster and words:
+            error.amend(fix=_remedy(facts, words))
+        raise
     return Report(why=count(len(ready), "node"))
+
+
+def _remedy(facts: Facts, words: Collection[str]) -> str:
+    """What to do about nodes that are not ready, by their names."""
+    own = {node.kubernetes_name: node.name for node in facts.cluster.of("server", "agent")}
+    name = min(own.keys() & words, default=min(words))
+    if own and name not in own:
+        return f"its container is gone: kubectl delete node {name}"
+    container = own.get(name, name)
+    return f"docker logs {container} shows why; docker restart {container} makes it register again"
+
+
+def _names(facts: Facts) -> set[str]:
+    """Names of the nodes that a cluster of this project must have; of a foreign one they are unknown."""
+    if not facts.owns_cluster:
+        return set()
+    there = {node.kubernetes_name for node in facts.cluster.of("server", "agent")}
+    numbers = {"server": facts.settings.cluster.servers, "agent": facts.shape.agents}
+    new = {f"k3d-{facts.name}-{role}-{number}" for role, most in numbers.items() for number in range(most)}
+    return there or (set() if facts.restore is not None else new)
 
 
 def _endpoints(facts: Facts, context: Context) -> Report | None:

@@ -27,6 +27,9 @@ WELL: dict[str, Any] = {
     "system": {"deployment/coredns": ""},
 }
 LIST = "/api/v1/nodes"
+SERVER = "k3d-openframe-dev-server-0"
+LOST = node("k3d-openframe-dev-agent-0", ready=False)
+LOST["status"]["conditions"][0]["message"] = "Kubelet stopped posting node status."
 
 
 def of(folder: Path, *objects: Object, **changes: Any) -> tuple[Facts, FakeApi]:
@@ -113,8 +116,13 @@ def test_on_a_cluster_of_somebody_else_all_nodes_that_it_has_are_waited_for(tmp_
 @pytest.mark.parametrize(
     ("step", "objects", "answers", "why"),
     [
-        (NODES, [node("server-0"), node("agent-0", ready=False)], {}, "not ready: agent-0"),
-        (NODES, [], {}, "not ready: none seen"),
+        (
+            NODES,
+            [node(SERVER), node("k3d-openframe-dev-agent-0", ready=False)],
+            {},
+            "k3d-openframe-dev-agent-0: its kubelet has not reported yet",
+        ),
+        (NODES, [node(SERVER)], {}, "k3d-openframe-dev-agent-0: it is not registered"),
         (ENDPOINTS, [], {"/readyz": (500, "[-]etcd failed: reason withheld")}, "/readyz: etcd"),
         (ENDPOINTS, [], {"/healthz": ApiError(0, "the API does not answer", "refused")}, "/healthz: refused"),
         (SYSTEM_READY, [], {}, "deployment/coredns: it does not exist"),
@@ -130,6 +138,37 @@ def test_what_is_not_well_when_time_is_over_is_told(
         named(health.steps(facts, everything=True))[step].action(eager(deadline=0))
     assert caught.value.why == why
     assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("there", "what", "fix"),
+    [
+        ((node(SERVER),), "agent-0: it is not registered", "docker restart k3d-openframe-dev-agent-0"),
+        (
+            (node(SERVER), LOST),
+            "agent-0: Kubelet stopped posting node status.",
+            "docker logs k3d-openframe-dev-agent-0",
+        ),
+        ((), "server-0: it is not registered", "docker restart"),
+    ],
+)
+def test_a_node_that_never_joins_is_named_with_its_container(
+    tmp_path: Path, there: tuple[Object, ...], what: str, fix: str
+) -> None:
+    nodes = [given.node("server-0"), given.node("agent-0", role="agent")]
+    facts, _api = of(tmp_path, *there, cluster=given.cluster_state(Presence.RUNNING, *nodes))
+    with pytest.raises(NotInTime) as caught:
+        named(health.steps(facts))[NODES].action(eager(deadline=0))
+    assert what in caught.value.why
+    assert fix in caught.value.fix
+
+
+def test_a_node_whose_container_was_removed_by_hand(tmp_path: Path) -> None:
+    cluster = given.cluster_state(Presence.RUNNING, given.node("server-0"))
+    facts, _api = of(tmp_path, node(SERVER), LOST, cluster=cluster)
+    with pytest.raises(NotInTime) as caught:
+        named(health.steps(facts))[NODES].action(eager(deadline=0))
+    assert caught.value.fix == "its container is gone: kubectl delete node k3d-openframe-dev-agent-0"
 
 
 def test_endpoints_that_a_server_does_not_offer_are_no_failure(tmp_path: Path) -> None:

@@ -18,6 +18,11 @@ def node_ready(node: Item) -> bool:
     return _condition(node, "Ready") == "True"
 
 
+def node_fault(node: Item) -> str:
+    """Why a node is not ready, in the words of its kubelet, or of the controller that has lost it."""
+    return _condition(node, "Ready", "message") or "its kubelet has not reported yet"
+
+
 def workload_ready(
     item: Item, *, jobs: bool = True, nodes: Callable[[], Sequence[Item] | None] = lambda: None
 ) -> tuple[bool, str]:

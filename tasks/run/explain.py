@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -18,12 +19,16 @@ from tasks.kube.concealing import conceal_cluster, without_secrets
 from tasks.settings.origin import without_assigned
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tasks.core.errors import Diagnosis
     from tasks.facts.facts import Facts
 
 _LINES, _LONGEST = 20, 300
 """Lines of a log that are read, and characters of the one that is shown."""
 _TELLING = re.compile(r"\b(?:panic|fatal|error|exception|failed|cannot|denied)\b|(?:Error|Exception)\b", re.IGNORECASE)
+_PATIENCE = 5.0
+"""Seconds for reading a log."""
 _GONE = "unable to retrieve container logs"
 """A kubelet's answer, with code 200, for a container that its runtime has removed."""
 _LOGS = frozenset({"crash", "init-running", "job-failed", "probe"})
@@ -114,8 +119,22 @@ def _with_log(facts: Facts, found: Diagnosis) -> Diagnosis:
         if not ended:
             return found
         pod, container = ended[0]["metadata"]["name"], ended[0]["spec"]["containers"][0]["name"]
-    line = _last_words(facts, namespace, str(pod), str(container))
+    line = _in_time(lambda: _last_words(facts, namespace, str(pod), str(container)))
     return replace(found, why=f"{found.why}. Its log ends with: {line}") if line else found
+
+
+def _in_time(read: Callable[[], str]) -> str:
+    """What is read, or nothing if it takes too long: the API waits half a minute for a node without a network."""
+    found: list[str] = []
+
+    def act() -> None:
+        with contextlib.suppress(ApiError):
+            found.append(read())
+
+    thread = threading.Thread(target=act, name="reads a log", daemon=True)
+    thread.start()
+    thread.join(_PATIENCE)
+    return found[0] if found else ""
 
 
 def _last_words(facts: Facts, namespace: str, pod: str, container: str) -> str:
