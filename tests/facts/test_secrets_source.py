@@ -16,14 +16,11 @@ from tasks.core.redact import redact
 from tasks.facts.secrets import Empty, ReadFile, RunCommand, Sources, reader, value_of
 from tasks.process.command import Command, CommandFailed, Completed, DeadlinePassed, ProgramMissing
 from tasks.settings.types import SecretSource
+from tests.facts.test_secrets import no_command
 
 
 def no_file(name: str) -> bytes:
     raise AssertionError(f"{name} was read")
-
-
-def no_command(argv: Sequence[str]) -> bytes:
-    raise AssertionError(f"{argv} was run")
 
 
 def value(source: Mapping[str, Any], environ: Mapping[str, str], read: ReadFile, run: RunCommand) -> bytes:

@@ -15,11 +15,7 @@ from tasks.k3d.config import Files, k3d_config
 from tasks.k3d.recorded import changed, immutable, recall, remembered
 from tasks.settings.derived import registries_in_use
 from tests.given import node, settings
-from tests.k3d.test_config import RICH
-
-
-def shape(**changes: Any) -> Shape:
-    return Shape(**{"image": "rancher/k3s:v1.32.3-k3s1", "agents": 2, "concurrency": 4, **changes})
+from tests.k3d.test_config import RICH, shape
 
 
 def test_both_labels_are_on_every_node() -> None:

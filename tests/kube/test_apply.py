@@ -32,12 +32,6 @@ MAP = obj("ConfigMap", "m", "a", data={"k": "v"})
 AT_MAP = "/api/v1/namespaces/a/configmaps/m"
 
 
-@pytest.fixture(autouse=True)
-def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Words that other tests have concealed."""
-    monkeypatch.setattr("tasks.core.redact._values", ())
-
-
 def custom(api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
     metadata = {"name": name} if namespace is None else {"name": name, "namespace": namespace}
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata}

@@ -141,13 +141,11 @@ def test_what_is_there(tmp_path: Path, found: Registry, presence: Presence, skip
 )
 def test_what_is_done_to_it(
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     state: str,
     networks: tuple[str, ...],
     presence: Presence,
     lines: list[str],
 ) -> None:
-    monkeypatch.setattr("tasks.clients.registry_http.answers", lambda *_: True)
     found = inspected.registry(state=state, networks=networks)
     fake = engine(**{"docker container inspect": json.dumps([found])})
     act(only(facts(tmp_path, fake, settings=ONLY_PUSH, presence=presence, registries=read([found]))))
