@@ -82,8 +82,15 @@ def diagnose_kills(events: Iterable[Item], subject: str) -> Diagnosis | None:
 
 
 def is_outdated(event: Item, scheduled: Collection[str]) -> bool:
-    """Whether it reports failed scheduling of a pod that has been scheduled since; `scheduled`: names of such pods."""
-    return event.get("reason") == "FailedScheduling" and _object(event).get("name") in scheduled
+    """Whether it reports a failure that is over; `scheduled`: names of pods that have been scheduled.
+
+    Failed scheduling of one of them, or a ReplicaSet that could not create pods and has one now: where it lacks
+    others, its Deployment has a condition for that.
+    """
+    about, reason = _object(event), event.get("reason")
+    if reason == "FailedCreate" and about.get("kind") == "ReplicaSet":
+        return any(each.startswith(f"{about.get('name')}-") for each in scheduled)
+    return reason == "FailedScheduling" and about.get("name") in scheduled
 
 
 def _warning(reason: str, subject: str, message: str) -> Diagnosis | None:

@@ -204,3 +204,13 @@ def test_events_from_before_a_pod_was_scheduled() -> None:
     assert is_outdated(scheduling, {"app-1"})
     assert not is_outdated(scheduling, {"app-2"})
     assert not is_outdated(PULLING, {"app-1"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "pods", "over"),
+    [("ReplicaSet", {"app-7c-x"}, True), ("ReplicaSet", {"app-8d-x"}, False), ("StatefulSet", {"app-7c-0"}, False)],
+)
+def test_a_refusal_of_pods_that_were_created_since(kind: str, pods: set[str], over: bool) -> None:
+    """metrics-server is denied by this project itself while a launch that creates the cluster runs."""
+    refused = event("FailedCreate", "Error creating: pods is forbidden", kind=kind, name="app-7c")
+    assert is_outdated(refused, pods) is over
