@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Self
@@ -173,6 +173,13 @@ def attempt(what: str, act: Callable[[], object]) -> tuple[str, ...]:
     except Exception as error:  # noqa: BLE001 - no error of it may fail the launch
         return (f"{what}: {first_line(error)}",)
     return ()
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and the number of the others."""
+    if len(names) <= most + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} more"
 
 
 def first_line(error: BaseException) -> str:

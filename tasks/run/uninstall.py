@@ -6,13 +6,13 @@ those that others need last; then other objects, unused CRDs, and namespaces wit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from tasks.clients import helm
-from tasks.core.errors import LaunchError
+from tasks.core.errors import LaunchError, some
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.facts import Facts
@@ -22,7 +22,7 @@ from tasks.kube.client import RetryingApi
 from tasks.kube.objects import Key, Resources, deletion_blockers, live
 from tasks.kube.ownership import CREATED_BY, RELEASE_NAME, belonging, created_by, foreign_objects
 from tasks.kube.releases import LiveRelease, release_in
-from tasks.kube.wait import poll
+from tasks.kube.wait import NotInTime, poll
 from tasks.run.foreign_objects import delete
 from tasks.run.releases import is_pending
 from tasks.settings.derived import HELM
@@ -51,8 +51,7 @@ class Scope:
     """What is removed, and what stays."""
 
     custom: tuple[Target, ...] = ()
-    """Custom resources, including those of releases, and other objects finalised by a controller that is not part of
-    Kubernetes."""
+    """Custom resources, also those of releases, and other objects that a controller outside Kubernetes finalises."""
     releases: tuple[LiveRelease, ...] = ()
     objects: tuple[Target, ...] = ()
     definitions: tuple[Target, ...] = ()
@@ -62,7 +61,7 @@ class Scope:
     staying: Mapping[str, str] = field(default_factory=dict)
     """What stays, and why."""
     known: frozenset[str] = frozenset()
-    """Uids of all objects seen in these namespaces that belong to this project."""
+    """Uids of all objects that belong to this project: also those of their dependents that are deleted later."""
     parts: tuple[Key, ...] = ()
     """The objects of its releases, including hooks."""
 
@@ -70,7 +69,7 @@ class Scope:
 class Inventory:
     """What exists in the cluster, read once for one decision."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, known: Collection[str] = ()) -> None:
         assert facts.live is not None
         self.facts, self.api, self.environment = facts, RetryingApi(facts.api()), facts.environment
         self.all = facts.live.releases
@@ -81,7 +80,7 @@ class Inventory:
         self.created = {key: item for key, item in self.labelled.items.items() if created_by(item) == self.environment}
         self.spaces = tuple(key.name for key in self.created if key.kind == "Namespace")
         self.parts = [ref for each in self.own.values() for ref in (*each.objects, *each.hook_objects)]
-        self.uids = {_uid(item) for item in self.created.values()}
+        self.uids = {*known, *(_uid(item) for item in self.created.values())}
         self.inside = in_namespaces(self.api, self.kinds, self.spaces)
         self.belongs = belonging(self.inside.items, self.environment, self.parts, self.uids)
 
@@ -92,7 +91,7 @@ class Inventory:
             if namespace in self.spaces and (namespace, name) not in self.own:
                 found.setdefault(namespace, []).insert(0, f"release {name}")
         unseen = [*self.silent, *self.inside.unseen]
-        return {name: [f"what cannot be listed: {_few(unseen)}"] for name in self.spaces} if unseen else found
+        return {name: [f"what cannot be listed: {some(unseen)}"] for name in self.spaces} if unseen else found
 
     def users(self, definitions: Iterable[str]) -> list[str]:
         """Custom resources of these CRDs that others have created, or kinds that cannot be listed."""
@@ -125,12 +124,12 @@ def read(facts: Facts) -> Scope:
         guests.setdefault(namespace, []).append(f"release {name}")
     for name in inventory.spaces:
         if name in guests:
-            staying[f"namespace {name}"] = f"this project did not create everything in it: {_few(guests[name])}"
+            staying[f"namespace {name}"] = f"this project did not create everything in it: {some(guests[name])}"
     occupied = {namespace for namespace, _ in held}
     going = {key: item for key, item in inventory.created.items() if key.namespace not in occupied}
     definitions = {key: item for key, item in going.items() if key.kind == _DEFINITION}
     used = {key: users for key in definitions if (users := inventory.users([key.name]))}
-    staying |= {f"CRD {key.name}": f"others use it: {_few(users)}" for key, users in used.items()}
+    staying |= {f"CRD {key.name}": f"others use it: {some(users)}" for key, users in used.items()}
     spaces = [key for key in going if key.kind == "Namespace" and key.name not in guests]
     first = {key: item for key, item in going.items() if _is_finalised(key, item) and key not in definitions}
     rest = [key for key in going if key.kind not in ("Namespace", _DEFINITION) and key not in first]
@@ -148,7 +147,7 @@ def read(facts: Facts) -> Scope:
         namespaces=_targets({key: going[key] for key in spaces}),
         claims=tuple(sorted(_shown(key) for key in inventory.belongs if key.kind == _CLAIM and key.namespace in free)),
         staying=staying,
-        known=frozenset(inventory.belonging_uids()),
+        known=frozenset(inventory.belonging_uids() | inventory.uids),
         parts=tuple(inventory.parts),
     )
 
@@ -160,7 +159,7 @@ def _held_releases(facts: Facts, inventory: Inventory) -> dict[tuple[str, str], 
         if is_pending(each):
             held[name] = f"{each.status}: a Helm is working on it, or was killed (invoke up --clear-pending)"
         elif users := inventory.users(each.definitions):
-            held[name] = f"others use its custom resources: {_few(users)}"
+            held[name] = f"others use its custom resources: {some(users)}"
     needs = needs_of(facts)
     waiting = list(held)
     while waiting:
@@ -233,10 +232,6 @@ def _shown(key: Key) -> str:
     return f"{key.namespace}/{key.name}" if key.namespace else key.name
 
 
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
 # The steps
 
 
@@ -258,7 +253,7 @@ def steps(facts: Facts, scope: Scope) -> list[Step]:
                 name=uninstalls[key],
                 task=TASK,
                 kind=HELM,
-                action=_uninstalling(facts, each),
+                action=_uninstalling(facts, each, scope.known),
                 needs=(CUSTOM, *needed_by.get(key, ())),
                 deadline=_TIMEOUT + 15,
                 why=f"it has the label {CREATED_BY}={facts.environment}",
@@ -326,18 +321,18 @@ def _until_gone(facts: Facts, targets: Sequence[Target], context: Context) -> No
     poll(looked, context, telling=lambda: "; ".join(f"{name} waits for {held}" for name, held in left.items()))
 
 
-def _uninstalling(facts: Facts, release: LiveRelease) -> Action:
-    """Reads the cluster again first: others may have started to use it since the confirmation."""
+def _uninstalling(facts: Facts, release: LiveRelease, known: Collection[str]) -> Action:
+    """Reads the cluster again first: others may use it by now. What the garbage collector deletes does not count."""
 
     def act(context: Context) -> Report | None:
         now = release_in(facts.api(), release.namespace, release.name)
         if now is None:
             return Report(skipped=True, why="it is gone")
-        users = Inventory(facts).users(now.definitions) if now.definitions else []
+        users = Inventory(facts, known).users(now.definitions) if now.definitions else []
         if is_pending(now) or now.labels.get(CREATED_BY) != facts.environment or users:
             raise LaunchError(
                 f"the release {release.name} in {release.namespace} was not uninstalled",
-                why=f"others use its custom resources: {_few(users)}" if users else f"its status is {now.status}",
+                why=f"others use its custom resources: {some(users)}" if users else f"its status is {now.status}",
                 fix="run `invoke down` again: it checks again",
             )
         command = helm.uninstall(facts.paths.kubeconfig, release.name, release.namespace, _TIMEOUT)
@@ -348,18 +343,23 @@ def _uninstalling(facts: Facts, release: LiveRelease) -> Action:
 
 def _deleting_unused(facts: Facts, targets: Sequence[Target]) -> Action:
     def act(context: Context) -> Report | None:
-        api = facts.api()
+        api, used = facts.api(), list[str]()
         known, _ = kinds(api)
-        used = []
-        for each in targets:
-            found = all_of(api, kinds_of(known, each.key.name))
-            used += [f"{key.kind.lower()} {_shown(key)}" for key in found.items] + list(found.unseen)
-        if used:
+
+        def unused() -> bool | None:
+            found = [all_of(api, kinds_of(known, each.key.name)) for each in targets]
+            used[:] = [f"{key.kind.lower()} {_shown(key)}" for each in found for key in each.items]
+            used.extend(kind for each in found for kind in each.unseen)
+            return not used or None
+
+        try:
+            poll(unused, replace(context, deadline=_SETTLE), pause=1.0)
+        except NotInTime:
             raise LaunchError(
                 "CRDs that this project created were not removed",
-                why=f"they have custom resources, which would be deleted with them: {_few(used)}",
+                why=f"they have custom resources, which would be deleted with them: {some(used)}",
                 fix="remove those first, if they are no longer needed, and run `invoke down` again",
-            )
+            ) from None
         _delete(facts, targets, context)
         return None
 
@@ -379,8 +379,8 @@ def _deleting_namespaces(facts: Facts, scope: Scope) -> Action:
             guests.update(_new_guests(facts, in_namespaces(api, known, names), scope, silent))
             return None if guests else True
 
-        telling = lambda: "; ".join(f"{name}: {_few(each)}" for name, each in guests.items())  # noqa: E731
-        poll(alone, replace(context, deadline=min(context.deadline, _SETTLE)), pause=1.0, telling=telling)
+        telling = lambda: "; ".join(f"{name}: {some(each)}" for name, each in guests.items())  # noqa: E731
+        poll(alone, replace(context, deadline=_SETTLE), pause=1.0, telling=telling)
         _delete(facts, scope.namespaces, context)
         _until_gone(facts, scope.namespaces, context)
         return None

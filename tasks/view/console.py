@@ -131,13 +131,6 @@ def listed(names: Sequence[str], room: int, more: str = "…") -> str:
     return cut(names[0], room - cells(rest), more) + rest if names and room - cells(rest) >= LEAST else ""
 
 
-def some(names: list[str], most: int = 3) -> str:
-    """The first few names, and the number of the others."""
-    if len(names) <= most + 1:
-        return ", ".join(names)
-    return f"{', '.join(names[:most])} and {len(names) - most} more"
-
-
 STYLES = {"good": "green", "bad": "bold red", "warn": "yellow", "dim": "dim", "strong": "bold", "": ""}
 """Styles by meaning, for rich."""
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.core.errors import LaunchError
+from tasks.core.errors import LaunchError, some
 from tasks.core.files import file_name
 from tasks.core.redact import redact
 from tasks.core.units import count
 from tasks.engine.step import Result, State
 from tasks.process.command import CommandFailed
 from tasks.settings.derived import setting_of
-from tasks.view.console import PIPED, UNICODE, Line, Marks, cells, chain, line, seconds, some, wrap
+from tasks.view.console import PIPED, UNICODE, Line, Marks, cells, chain, line, seconds, wrap
 
 if TYPE_CHECKING:
     from tasks.engine.record import RunRecord

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from tasks.core.errors import BadInput, Diagnosis, LaunchError, of_system
+from tasks.core.errors import BadInput, Diagnosis, LaunchError, of_system, some
 
 CAUSE = Diagnosis(cause="dns", what="the name is not found", why="no network", fix="see DNS", transient=True)
 
@@ -48,3 +48,8 @@ def test_an_error_of_the_operating_system_that_is_no_bug(code: int) -> None:
 @pytest.mark.parametrize("error", [OSError(errno.ENOENT, "x"), ValueError("x"), OSError("x")])
 def test_any_other_is_one(error: Exception) -> None:
     assert of_system(error) is None
+
+
+def test_the_first_few_and_how_many_more() -> None:
+    assert some(["a", "b", "c", "d"]) == "a, b, c, d"
+    assert some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"

@@ -17,7 +17,7 @@ from tasks.kube.wait import NotInTime
 from tasks.run.uninstall import CUSTOM, DEFINITIONS, NAMESPACES, OBJECTS, Scope, Target, read, steps
 from tests import given
 from tests.given_direct import DirectApi
-from tests.given_live import Object, created, deployment, eager, named, obj, reached, stored, uid_given
+from tests.given_live import Object, created, deployment, eager, manifest, named, obj, reached, stored, uid_given
 from tests.given_live import release as installed
 from tests.programs import FakePrograms
 
@@ -293,13 +293,31 @@ def test_the_release_is_uninstalled_as_it_was_looked_at(tmp_path: Path) -> None:
     assert len(programs.lines) == 1
 
 
+def test_what_the_garbage_collector_has_still_to_delete_is_no_use_by_others(tmp_path: Path) -> None:
+    programs = FakePrograms(answers={"helm": ""})
+    own = created(obj("Database", "own", "shared"))
+    child = obj("Database", "child", "shared", owner=("Database", "own"))
+    operator = release("operator", objects=[CRD])
+    facts, api = of(tmp_path, CRD, own, child, releases=(operator,))
+    plan = named(steps(_with(facts, programs), read(facts)))
+    label = {"openframe.dev/created-by": "me.dev"}
+    api.put(stored(name="operator", namespace="platform", manifest=manifest(CRD), **label))
+    api.remove(own)  # by the step before; what it owned is still there
+    given.act(plan["down: release platform/operator"])
+    assert [line.split()[:3] for line in programs.lines] == [["helm", "uninstall", "operator"]]
+    api.put(uid_given(obj("Database", "new", "shared")))
+    with pytest.raises(LaunchError, match="others use its custom resources: database shared/new"):
+        given.act(plan["down: release platform/operator"])
+
+
 def _with(facts: Facts, programs: FakePrograms) -> Facts:
     from dataclasses import replace
 
     return replace(facts, programs=programs, helm_programs=programs)
 
 
-def test_a_crd_goes_only_while_it_is_empty(tmp_path: Path) -> None:
+def test_a_crd_goes_only_while_it_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.run.uninstall._SETTLE", 0.0)
     own = created(CRD)
     facts, api = of(tmp_path, own)
     step = named(steps(facts, Scope(definitions=(target(own),))))[DEFINITIONS]

@@ -27,7 +27,6 @@ from tasks.view.console import (
     out,
     pad,
     seconds,
-    some,
     table,
     wrap,
 )
@@ -68,11 +67,6 @@ def test_commands_in_back_quotes_survive_wrapping() -> None:
     assert "      `helm uninstall cert-manager -n cert-manager`," in lines
     assert wrap("a\nb", None, first="> ") == ["> a", "  b"]
     assert wrap("", 40, first="> ") == [">"]
-
-
-def test_the_first_few_and_how_many_more() -> None:
-    assert some(["a", "b", "c", "d"]) == "a, b, c, d"
-    assert some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
 
 
 @pytest.mark.parametrize("width", range(14))
