@@ -188,9 +188,9 @@ def _paths(call: Call) -> list[str]:
 
 def _settings(call: Call) -> Iterator[str]:
     """Settings as `path=`, one level of the tree at a time, then values: at least two, so that no blank follows."""
+    from tasks.settings.layers import spec_of
     from tasks.settings.merge import rows
     from tasks.settings.origin import as_text
-    from tasks.settings.resolve import spec_of
 
     path, equals, _ = call.word.partition("=")
     known = _paths(call)

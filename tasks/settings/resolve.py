@@ -17,14 +17,14 @@ from pydantic_core import ErrorDetails
 from tasks.core.errors import BadInput
 from tasks.core.files import sha256
 from tasks.core.redact import conceal_logins, conceal_proxy
-from tasks.settings.files import Report, look, parsed, read, refuse_variables
+from tasks.settings.files import Report, look, refuse_variables
+from tasks.settings.layers import of_environment, of_options, of_profile
 from tasks.settings.merge import Leaf, Merging, Node, child, leaves, named, origin_at, plain, positions, text_at
 from tasks.settings.origin import (
     BUILT_IN,
     DEFAULT,
     ENVIRONMENT,
     OPTION,
-    PROFILE,
     Layer,
     Origin,
     Problem,
@@ -39,96 +39,8 @@ from tasks.settings.origin import (
 )
 from tasks.settings.rules import problems as broken_rules
 from tasks.settings.schema import Settings
-from tasks.settings.types import Kind, Spec, below, fields, place_of, places
+from tasks.settings.types import Kind, Spec, below, fields, place_of
 from tasks.settings.valid import folder
-
-_NOTHING = frozenset({"", "~", "null", "Null", "NULL"})
-_PATHS = "its names are joined by dots; `invoke config` shows all"
-_LONGEST = 40
-"""Maximum number of names in a path."""
-
-
-def of_profile(path: Path, shown: str, report: Report) -> Layer:
-    """A profile's file, with settings at the top level. Raises `BadInput` if it cannot be read."""
-    found = read(path, shown, "a profile")
-    origin = Origin(layer=PROFILE, name=shown)
-    layer = Layer(data=found.data, origin=origin, lines=found.lines)
-    if not isinstance(found.data, dict):
-        return layer
-    data = dict(found.data)
-    if data.pop("profile", None) is not None:
-        why = "a profile cannot choose another one"
-        report(Problem(origin=layer.at(("profile",)), what="profile is set", why=why, fix="remove it"))
-    if "openframe" in data:
-        data.pop("openframe")
-        why = "in a profile the settings are at the top level; only invoke.yaml has them below a name"
-        report(Problem(origin=layer.at(("openframe",)), what="there is no setting 'openframe'", why=why))
-    return Layer(data=data, origin=origin, lines=found.lines)
-
-
-def of_environment(environ: Mapping[str, str]) -> list[Layer]:
-    """One layer for each variable that is set; an empty one counts as unset."""
-    return [
-        Layer(data=_nested(path, environ[spec.env]), origin=Origin(layer=ENVIRONMENT, name=spec.env))
-        for path, spec in places(Settings)
-        if spec.env is not None and path != ("profile",) and environ.get(spec.env, "").strip()
-    ]
-
-
-def of_options(sets: tuple[str, ...], report: Report) -> list[Layer]:
-    """One layer for each `--set path=value`."""
-    return [layer for text in sets if (layer := _of_option(text, report)) is not None]
-
-
-def _of_option(text: str, report: Report) -> Layer | None:
-    name, equals, value = text.partition("=")
-    path = parts(name.strip())
-    origin, shown = Origin(layer=OPTION, name="--set"), quoted((), name.strip())
-
-    if not equals:
-        what, why, fix = f"{shown} has no value", "it is written --set path=value", _PATHS
-    elif not all(path) or len(path) > _LONGEST or not name.isprintable():
-        what, why, fix = f"{shown} is not a setting", "its path is too long, or has an empty name in it", _PATHS
-    else:
-        try:
-            return Layer(data=_nested(path, _value(value, spec_of(path))), origin=origin)
-        except BadInput as error:
-            what, why, fix = f"the value of {shown} cannot be read", error.why, "put it in quotes"
-    report(Problem(origin=origin, what=what, why=why, fix=fix))
-    return None
-
-
-def _value(text: str, spec: Spec | None) -> Any:  # noqa: ANN401 - any JSON value
-    """A value parsed as YAML. A string setting stays a string: 1.32, on, or invalid YAML."""
-    wanted = spec is not None and spec.text
-    if text.strip() in _NOTHING:
-        return None
-    try:
-        value = parsed(text, "the value").data
-    except BadInput:
-        if wanted:
-            return text
-        raise
-    if wanted and not isinstance(value, str | list):
-        return text
-    return value
-
-
-def spec_of(path: tuple[str, ...]) -> Spec | None:
-    """The place of the tree for a path; None if there is none."""
-    spec: Spec | None = place_of(Settings)
-    for name in path:
-        if spec is None or spec.kind is Kind.LEAF:
-            return None
-        spec = below(spec, name)
-    return spec
-
-
-def _nested(path: tuple[str, ...], value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    for name in reversed(path):
-        value = {name: value}
-    return value
-
 
 FOLDER = "config"
 _ENDINGS = (".yaml", ".yml")
