@@ -202,7 +202,8 @@ class Parser(Base):
 
 
 def _parse(text: str) -> Iterator[Any]:
-    parser = Parser(text.removeprefix("\ufeff"))
+    text = text.removeprefix("\ufeff")
+    parser = Parser(text if text.endswith("\n") else f"{text}\n")  # go-yaml: a block text always ends with a line end
     try:
         while parser.check_event():
             yield parser.get_event()

@@ -7,6 +7,7 @@ secret, and a failure is shown with its chain.
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import json
 import os
@@ -187,6 +188,8 @@ _KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "basic-auth": (frozenset({"password"}), frozenset({"username"})),
 }
 """Required and optional keys by type (Kubernetes: types of Secret)."""
+_WHOLE = ".dockerconfigjson"
+"""Instead of the keys of its type: a whole file such as ~/.docker/config.json."""
 _KEY = re.compile(r"(?!\.\.|\.\Z)[-._a-zA-Z0-9]{1,253}")
 """Not `.`, and no prefix `..`: a key becomes a file name (Kubernetes: IsConfigMapKey)."""
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -233,6 +236,8 @@ def secret_objects(settings: Settings, given: Sources) -> tuple[list[dict[str, A
         except Empty as empty:
             skipped.append(Skipped(shown, f"{empty}; an existing secret stays"))
             continue
+        if (size := sum(map(len, data.values()))) > _LARGEST:
+            raise _refused(secret, f"its values have {size} bytes, and a Secret holds {_LARGEST} at most", "split it")
         objects += [_object(secret, namespace, data) for namespace in namespaces]
     return objects, skipped
 
@@ -250,6 +255,8 @@ def _check(secret: Secret, namespaces: Sequence[str], seen: set[tuple[str, str]]
             raise _refused(secret, f"another one of that name goes to namespace '{namespace}'", "rename one of them")
         seen.add((namespace, secret.name))
     given = set(secret.values)
+    if secret.type == "dockerconfigjson" and given == {_WHOLE}:
+        return
     if secret.type not in _KEYS:
         odd = sorted(key for key in given if not _KEY.fullmatch(key))
         if odd or not given:
@@ -272,9 +279,11 @@ def _data(secret: Secret, value: Callable[[str], bytes]) -> dict[str, bytes]:
     """The values by their keys in the cluster."""
     if secret.type not in ("dockerconfigjson", "basic-auth"):
         found = {key: value(key) for key in sorted(secret.values)}
-        if secret.type == "tls" and b"PRIVATE KEY-----" in found["tls.crt"] and b"CERTIFICATE-----" in found["tls.key"]:
-            raise _refused(secret, "its tls.crt holds the key, and its tls.key the certificate", "swap their sources")
+        if secret.type == "tls":
+            _check_pair(secret, found["tls.crt"], found["tls.key"])
         return found
+    if _WHOLE in secret.values:
+        return {_WHOLE: _whole_config(secret, value(_WHOLE))}
     password = value("password")
     username = value("username") if "username" in secret.values else secret.username.encode()
     if secret.type == "basic-auth":
@@ -285,7 +294,39 @@ def _data(secret: Secret, value: Callable[[str], bytes]) -> dict[str, bytes]:
     if b":" in username:
         raise _refused(secret, "its user name contains a colon, which would end it in a login", "correct the user name")
     name, token = _login(secret, "user name", username), _login(secret, "password", password)
-    return {".dockerconfigjson": docker_config(secret.registry, name, token)}
+    return {_WHOLE: docker_config(secret.registry, name, token)}
+
+
+def _check_pair(secret: Secret, certificate: bytes, key: bytes) -> None:
+    """Raises `BadInput` for what no ingress or client can load: the API server accepts anything."""
+    certificates, keys = b"CERTIFICATE-----", b"PRIVATE KEY-----"
+    if certificates not in certificate and keys in certificate and certificates in key:
+        raise _refused(secret, "its tls.crt holds the key, and its tls.key the certificate", "swap their sources")
+    for name, value, needed in (("tls.crt", certificate, certificates), ("tls.key", key, keys)):
+        if needed not in value:
+            why = f"its {name} is not PEM text with a line -----BEGIN … {needed.decode()}"
+            raise _refused(secret, why, "convert it: openssl x509, openssl pkey or openssl pkcs12, with -out FILE")
+    if b"ENCRYPTED" in key:
+        why = "its tls.key is encrypted, and nothing in a cluster has the passphrase"
+        raise _refused(secret, why, "decrypt it: openssl pkey -in FILE -out FILE")
+
+
+def _whole_config(secret: Secret, value: bytes) -> bytes:
+    """A file such as ~/.docker/config.json with a login. Raises `BadInput`, which does not contain it."""
+    logins: Mapping[str, Any] | None = None
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        logins = dict(json.loads(value)["auths"])
+    if logins is None:
+        raise _refused(
+            secret, "its value is no JSON text with `auths`, as docker login writes it", "correct the source"
+        )
+    found = [each for each in logins.values() if isinstance(each, dict) and each.keys() & {"auth", "password"}]
+    for text in (each.get(name) for each in found for name in ("auth", "password", "identitytoken")):
+        conceal(str(text or ""))
+    if not found:
+        why = "it has no login: docker keeps them in the credential helper of this machine, which nodes cannot ask"
+        raise _refused(secret, why, "give `registry`, `username` and `password` instead")
+    return value
 
 
 def docker_config(registry: str, username: str, password: str) -> bytes:
@@ -351,9 +392,9 @@ def login_text(value: str) -> str:
     """A registry's user name or password without surrounding blanks, line ends, and byte order mark.
 
     None of these can be intended there; editors, `echo` and Windows files add them. Raises ValueError, which does
-    not repeat the value, for a line break or other non-printing character: HTTP logins must not have one (RFC 7617).
+    not repeat the value, for a line break or other non-printing character, except in a JSON object: Google's key files.
     """
     text = value.strip().strip("\ufeff").strip()
-    if not text.isprintable():
+    if not text.isprintable() and not (text.startswith("{") and text.endswith("}")):
         raise ValueError("contains a line break or another non-printing character")
     return text

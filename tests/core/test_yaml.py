@@ -159,3 +159,8 @@ def test_other_texts_are_on_one_line(text: str) -> None:
     result = yaml.dump({"key": text, "again": [text]})
     assert len(result.splitlines()) == 3
     assert load(result) == {"key": text, "again": [text]}
+
+
+def test_a_block_text_ends_with_a_line_end_also_where_the_file_does_not() -> None:
+    assert load("a: |\n  one") == {"a": "one\n"}
+    assert load("a: |-\n  one") == {"a": "one"}

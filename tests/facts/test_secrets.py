@@ -22,6 +22,12 @@ from tasks.settings.schema import Settings
 FILES = {
     "tls.crt": b"-----BEGIN CERTIFICATE-----\ncanary-crt-0123456789\n-----END CERTIFICATE-----\n",
     "tls.key": b"-----BEGIN PRIVATE KEY-----\ncanary-key-0123456789\n-----END PRIVATE KEY-----\n",
+    "ca.crt": b"-----BEGIN CERTIFICATE-----\ncanary-ca-0123456789\n-----END CERTIFICATE-----\n",
+    "encrypted": b"-----BEGIN ENCRYPTED PRIVATE KEY-----\ncanary-enc-0123456789\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    "helper": b'{"auths": {"ghcr.io": {}}, "credsStore": "desktop"}',
+    "large": b"x" * 600_000,
+    "config": b'{"auths": {"ghcr.io": {"auth": "Y2FuYXJ5OmNhbmFyeQ=="}, "quay.io": {"password": "canary-q"}}}',
+    "google": b'{\n  "type": "service_account",\n  "private_key": "canary-google"\n}\n',
     "binary": b"\x00\xff\xfe\n",
     "word": b"canary-word\r\n",
 }
@@ -102,9 +108,9 @@ def test_without_the_token_it_is_left_out_with_the_reason(environ: dict[str, str
             {"tls.crt": FILES["tls.crt"], "tls.key": FILES["tls.key"]},
         ),
         (
-            {"type": "tls", "values": {key: {"file": "tls.crt"} for key in ("tls.crt", "tls.key", "ca.crt")}},
+            {"type": "tls", "values": {name: {"file": name} for name in ("tls.crt", "tls.key", "ca.crt")}},
             "kubernetes.io/tls",
-            dict.fromkeys(("tls.crt", "tls.key", "ca.crt"), FILES["tls.crt"]),
+            {name: FILES[name] for name in ("tls.crt", "tls.key", "ca.crt")},
         ),
         (
             {"type": "basic-auth", "values": {"password": env()}},
@@ -272,6 +278,19 @@ def test_one_empty_source_leaves_the_whole_secret_out_and_no_other() -> None:
             "its tls.crt holds the key",
             "swap",
         ),
+        (
+            {"type": "tls", "values": {"tls.crt": {"file": "binary"}, "tls.key": {"file": "tls.key"}}},
+            "its tls.crt is not PEM",
+            "openssl pkcs12",
+        ),
+        (
+            {"type": "tls", "values": {"tls.crt": {"file": "tls.crt"}, "tls.key": {"file": "encrypted"}}},
+            "its tls.key is encrypted",
+            "openssl pkey",
+        ),
+        ({"type": "dockerconfigjson", "values": {".dockerconfigjson": env()}}, "no JSON text with `auths`", "correct"),
+        ({"type": "dockerconfigjson", "values": {".dockerconfigjson": {"file": "helper"}}}, "has no login", "username"),
+        ({"values": {key: {"file": "large"} for key in "ab"}}, "its values have 1200000 bytes", "split it"),
         ({"type": "basic-auth", "values": {"username": env()}}, "no value 'password'", "the type basic-auth takes"),
     ],
 )
@@ -316,3 +335,27 @@ def test_values_stand_in_no_argument_and_no_text_that_is_shown() -> None:
         assert not [value for value in given if len(value) > 8 and value in shown]
     for plain in (*ENVIRON.values(), *(content.decode("latin-1") for content in FILES.values()), "canary-of x"):
         assert "canary" not in redact(f"error: {plain} is wrong")
+
+
+def test_a_whole_docker_config_is_taken_as_it_is_and_concealed() -> None:
+    source = {"type": "dockerconfigjson", "registry": " ", "values": {".dockerconfigjson": {"file": "config"}}}
+    objects, _ = read_secrets({"name": "s", **source})
+    assert values(objects) == {".dockerconfigjson": FILES["config"]}
+    assert redact("canary-q Y2FuYXJ5OmNhbmFyeQ==") == "*** ***"
+
+
+def test_a_key_file_of_google_is_a_password() -> None:
+    source = {"type": "dockerconfigjson", "registry": "gcr.io", "username": "_json_key"}
+    objects, _ = read_secrets({"name": "s", **source, "values": {"password": {"file": "google"}}})
+    login = json.loads(values(objects)[".dockerconfigjson"])["auths"]["gcr.io"]
+    assert login["password"] == FILES["google"].decode().strip()
+
+
+def test_one_file_may_hold_certificate_and_key() -> None:
+    both = FILES["tls.crt"] + FILES["tls.key"]
+    sources = {key: {"file": "both"} for key in ("tls.crt", "tls.key")}
+    settings = Settings.model_validate(
+        {"namespaces": ["a"], "secrets": [{"name": "s", "type": "tls", "values": sources}]}
+    )
+    objects, _ = secret_objects(settings, given(ENVIRON, read=lambda _: both))
+    assert values(objects) == {"tls.crt": both, "tls.key": both}
