@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from tasks.settings.schema import Settings
 
 _ENDINGS = (".yaml", ".yml", ".json")
+_CALLING = ("CustomResourceDefinition", "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration", "APIService")
+"""Kinds with the authority of a server that the API calls."""
+_SHORTEST = 64
+"""Bytes: no certificate is shorter."""
 _SERVERS_OWN = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink")
 """Fields of exported objects; server-side apply rejects the first, the others are useless."""
 _USUAL = "default"
@@ -156,8 +160,25 @@ def _shown(path: Path, root: Path) -> str:
 
 
 def _cleaned(obj: dict[str, Any]) -> dict[str, Any]:
-    """Without fields that only the server writes."""
-    return {**obj, "metadata": {name: value for name, value in obj["metadata"].items() if name not in _SERVERS_OWN}}
+    """Without fields that only the server writes, and without placeholders that a controller replaces."""
+    found = {**obj, "metadata": {name: value for name, value in obj["metadata"].items() if name not in _SERVERS_OWN}}
+    cleaned: dict[str, Any] = _without_placeholders(found) if obj["kind"] in _CALLING else found
+    return cleaned
+
+
+def _without_placeholders(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Without each `caBundle` that is too short for a certificate, such as `Cg==` by kubebuilder.
+
+    cert-manager's cainjector, or the webhook's own program, sets it later: whoever applied the placeholder again would
+    break the webhook, and the object would differ from it at each launch.
+    """
+    if isinstance(value, dict):
+        return {
+            name: _without_placeholders(inner)
+            for name, inner in value.items()
+            if name != "caBundle" or not isinstance(inner, str) or len(inner.strip()) * 3 / 4 >= _SHORTEST
+        }
+    return [_without_placeholders(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _compared(obj: dict[str, Any]) -> dict[str, Any]:

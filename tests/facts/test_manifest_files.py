@@ -88,6 +88,21 @@ def test_what_the_server_wrote_into_an_exported_object_is_left_out(tmp_path: Pat
     assert [found] == user_objects(["b.yaml"], tmp_path, VALUES)
 
 
+@pytest.mark.parametrize(
+    ("bundle", "stays"), [("Cg==", False), ("", False), ("LS0t" * 100, True)], ids=["a line end", "nothing", "a bundle"]
+)
+def test_placeholders_that_a_controller_replaces_are_left_out(
+    tmp_path: Path, write: Write, bundle: str, stays: bool
+) -> None:
+    webhooks = f"[{{name: w.example.com, clientConfig: {{url: 'https://w', caBundle: '{bundle}'}}}}]"
+    kind = "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\n"
+    other = "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: t}\nspec: {caBundle: Cg==}\n"
+    write("hook.yaml", f"{kind}metadata: {{name: w}}\nwebhooks: {webhooks}\n---\n{other}")
+    hook, thing = user_objects(["hook.yaml"], tmp_path, VALUES)
+    assert ("caBundle" in hook["webhooks"][0]["clientConfig"]) is stays
+    assert thing["spec"] == {"caBundle": "Cg=="}
+
+
 def test_another_manager_is_respected(tmp_path: Path, write: Write) -> None:
     write("a.yaml", f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, labels: {{{MANAGED_BY}: me}}}}\n")
     (found,) = user_objects(["a.yaml"], tmp_path, VALUES)

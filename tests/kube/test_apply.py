@@ -79,6 +79,18 @@ TWICE = (
 ENDING = 'configmaps "m" is forbidden: unable to create new content in namespace a because it is being terminated'
 
 
+def test_a_value_of_thousands_of_characters_is_left_out() -> None:
+    dump = 'core.PodTemplateSpec{Spec:core.PodSpec{Command:[]string{"sh", "-c", "echo }"}}}'
+    said = f'Job.batch "once" is invalid: spec.template: Invalid value: {dump}: field is immutable'
+    api = DirectApi()
+    api.refused[AT_MAP] = [refusal(422, said, "Invalid")]
+    with pytest.raises(Refused) as caught:
+        apply(api, MAP)
+    assert caught.value.said == 'Job.batch "once" is invalid: spec.template: Invalid value: …: field is immutable'
+    found = explained(caught.value, caught.value.text)
+    assert found.why == "spec.template of Job once cannot be changed after creation: field is immutable"
+
+
 @pytest.mark.parametrize(
     ("code", "reason", "output", "transient", "why"),
     [
