@@ -88,7 +88,9 @@ class Secret(Tree):
     registry: AnyText = setting("ghcr.io", "dockerconfigjson: the registry.")
     username: AnyText = setting("openframe", "dockerconfigjson and basic-auth: the user name.")
     values: Sources = setting(
-        {}, "Sources by key. dockerconfigjson and basic-auth: `password`; tls: `tls.crt` and `tls.key`."
+        {},
+        "Sources by key. dockerconfigjson: `password`, or a whole `.dockerconfigjson`; basic-auth: `password`; tls: "
+        "`tls.crt` and `tls.key`.",
     )
 
 

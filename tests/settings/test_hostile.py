@@ -47,8 +47,9 @@ def taken(root: Path, given: str) -> bool:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_settings(tmp_path: Path, path: str) -> None:
+def test_settings(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     project(tmp_path)
+    monkeypatch.chdir(tmp_path)  # a profile is searched from the working directory, too
     for text in HOSTILE:
         escaped = text.replace("\n", "\\n").replace("\x00", "\\0")
         for given in (f'"{escaped}"', f'["{escaped}"]'):
