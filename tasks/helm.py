@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks import namespaces
-from tasks.core.errors import LaunchError
+from tasks.core.errors import LaunchError, some
 from tasks.core.files import create_marker
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.engine.work import AwaitRelease, InstallRelease
@@ -363,8 +363,7 @@ def _wait_ready(facts: Facts, release: Release, context: Context) -> Report | No
     diagnose = functools.partial(explain, facts)
     ready = wait_ready(facts.watched(), refs, context, jobs=release.wait_for_jobs, settle=True, diagnose=diagnose)
     ready.sort(key=lambda each: each.startswith("customresourcedefinition/"))  # what runs is named first
-    more = f" and {len(ready) - 3} more" if len(ready) > 3 else ""
-    why = ", ".join(ready[:3]) + more if ready else "it has no workloads"
+    why = some(ready) or "it has no workloads"
     alone = without_address(facts.api(), services) if services else ()
     return Report(why=why, notes=(*_notes(release, fault), *(f"release {_key(release)}: {each}" for each in alone)))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tasks.checks.facts import HostFacts, hosts, port_choices
 from tasks.checks.finding import Finding, ok, problem, warning
 from tasks.core import proxies as variables
-from tasks.core.errors import LaunchError
+from tasks.core.errors import LaunchError, some
 from tasks.core.redact import without_logins
 from tasks.facts import network as containers
 from tasks.settings.origin import printable
@@ -128,9 +128,8 @@ def container_proxies(facts: HostFacts) -> Iterator[Finding]:
 def _odd(excluded: variables.Excluded, export: str) -> Finding:
     """NO_PROXY with invalid entries, or separated by something other than commas."""
     if excluded.unread:
-        shown = ", ".join(f"'{printable(without_logins(word))[:60]}'" for word in excluded.unread[:5])
-        more = f" and {len(excluded.unread) - 5} more" if len(excluded.unread) > 5 else ""
-        what = f"NO_PROXY: {shown}{more} cannot be read, and is ignored"
+        shown = some([f"'{printable(without_logins(word))[:60]}'" for word in excluded.unread], 5)
+        what = f"NO_PROXY: {shown} cannot be read, and is ignored"
         why = "an entry is a name, an address, a network such as 10.0.0.0/8, or one of them and a port"
     else:
         what = "NO_PROXY is written in a form that docker, k3d, kubectl and helm do not read"

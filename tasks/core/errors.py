@@ -110,7 +110,7 @@ _SYSTEM = {
     errno.ENOSPC: ("the disk is full", f"free space on that disk; {_FOLDERS}"),
     errno.EDQUOT: ("your quota on that disk is used up", f"remove files of yours there; {_FOLDERS}"),
     errno.EROFS: ("its file system is read-only", f"mount it for writing; {_FOLDERS}"),
-    errno.EACCES: ("your user has no access to it", f"take ownership of it; {_FOLDERS}"),
+    errno.EACCES: ("your user has no access to it", f"let your user read and write it; {_FOLDERS}"),
     errno.EMFILE: ("this process may not open more files", "raise the limit of this shell: ulimit -n 4096"),
     errno.ENFILE: ("this machine has no more open files", "end other programs, or raise the sysctl fs.file-max"),
 }

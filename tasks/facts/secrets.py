@@ -317,12 +317,12 @@ def _whole_config(secret: Secret, value: bytes) -> bytes:
     with contextlib.suppress(ValueError, KeyError, TypeError):
         logins = dict(json.loads(value)["auths"])
     if logins is None:
-        raise _refused(
-            secret, "its value is no JSON text with `auths`, as docker login writes it", "correct the source"
-        )
+        raise _refused(secret, "its value is no JSON text with `auths`, as docker login writes it", "correct it")
     found = [each for each in logins.values() if isinstance(each, dict) and each.keys() & {"auth", "password"}]
-    for text in (each.get(name) for each in found for name in ("auth", "password", "identitytoken")):
-        conceal(str(text or ""))
+    for text in (str(each.get(name) or "") for each in found for name in ("auth", "password", "identitytoken")):
+        conceal(text)
+        with contextlib.suppress(ValueError):  # it need not be base64
+            conceal(base64.b64decode(text).decode().partition(":")[2])
     if not found:
         why = "it has no login: docker keeps them in the credential helper of this machine, which nodes cannot ask"
         raise _refused(secret, why, "give `registry`, `username` and `password` instead")

@@ -353,7 +353,7 @@ def _deleting_unused(facts: Facts, targets: Sequence[Target]) -> Action:
             return not used or None
 
         try:
-            poll(unused, replace(context, deadline=_SETTLE), pause=1.0)
+            poll(unused, replace(context, deadline=min(context.deadline, _SETTLE)), pause=1.0)
         except NotInTime:
             raise LaunchError(
                 "CRDs that this project created were not removed",
@@ -380,7 +380,7 @@ def _deleting_namespaces(facts: Facts, scope: Scope) -> Action:
             return None if guests else True
 
         telling = lambda: "; ".join(f"{name}: {some(each)}" for name, each in guests.items())  # noqa: E731
-        poll(alone, replace(context, deadline=_SETTLE), pause=1.0, telling=telling)
+        poll(alone, replace(context, deadline=min(context.deadline, _SETTLE)), pause=1.0, telling=telling)
         _delete(facts, scope.namespaces, context)
         _until_gone(facts, scope.namespaces, context)
         return None

@@ -19,8 +19,8 @@ _LONGEST = 40
 """Maximum number of names in a path."""
 _WHOLE = "give the whole list: --set 'path=[a, b]', or 'path=[{name: a}]'"
 _INDEX, _HELM_LIST = re.compile(r"\[\d+\]$"), re.compile(r"\{\s*[^:{}\s][^:{}]*\}")
-_OPENING = "\"'[{!"
-"""First characters of values that are always YAML: quotes, lists, mappings, tags."""
+_OPENING = ('"', "'", "[", "{", "!!")
+"""How values begin that are always YAML: quotes, lists, mappings, and tags of YAML's own types."""
 _COMMENT = re.compile(r"\s#")
 
 
@@ -86,7 +86,7 @@ def _value(text: str, spec: Spec | None) -> Any:  # noqa: ANN401 - any JSON valu
     wanted, text = spec is not None and spec.text, text.strip()
     if text in _NOTHING:
         return None
-    plain = text[0] not in _OPENING
+    plain = not text.startswith(_OPENING)
     try:
         value = parsed(text, "the value").data
     except BadInput:

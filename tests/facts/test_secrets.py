@@ -26,7 +26,7 @@ FILES = {
     "encrypted": b"-----BEGIN ENCRYPTED PRIVATE KEY-----\ncanary-enc-0123456789\n-----END ENCRYPTED PRIVATE KEY-----\n",
     "helper": b'{"auths": {"ghcr.io": {}}, "credsStore": "desktop"}',
     "large": b"x" * 600_000,
-    "config": b'{"auths": {"ghcr.io": {"auth": "Y2FuYXJ5OmNhbmFyeQ=="}, "quay.io": {"password": "canary-q"}}}',
+    "config": b'{"auths": {"ghcr.io": {"auth": "Y2FuYXJ5OmluLWF1dGg="}, "quay.io": {"password": "canary-q"}}}',
     "google": b'{\n  "type": "service_account",\n  "private_key": "canary-google"\n}\n',
     "binary": b"\x00\xff\xfe\n",
     "word": b"canary-word\r\n",
@@ -341,7 +341,7 @@ def test_a_whole_docker_config_is_taken_as_it_is_and_concealed() -> None:
     source = {"type": "dockerconfigjson", "registry": " ", "values": {".dockerconfigjson": {"file": "config"}}}
     objects, _ = read_secrets({"name": "s", **source})
     assert values(objects) == {".dockerconfigjson": FILES["config"]}
-    assert redact("canary-q Y2FuYXJ5OmNhbmFyeQ==") == "*** ***"
+    assert redact("canary-q Y2FuYXJ5OmluLWF1dGg= in-auth") == "*** *** ***"
 
 
 def test_a_key_file_of_google_is_a_password() -> None:
