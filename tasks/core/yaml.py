@@ -49,6 +49,7 @@ _MOST_DIGITS = 400
 """A longer token is no number in Go either: its value is out of range."""
 _AS_TEXT = 1e21
 """From here on Go writes a whole float with an exponent (encoding/json)."""
+_TABS = re.compile(r" *\t")
 _SEPARATOR = re.compile(r"^---[ \t]*(?:#.*)?\r?\n", re.MULTILINE)
 
 
@@ -101,7 +102,10 @@ def documents(text: str, *, unique: bool = False, plain: Callable[[str], Any] = 
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else builder.line
-        raise YamlError(error.problem or "it is no YAML", number=builder.number + builder.between, line=line) from None
+        reason = error.problem or "it is no YAML"
+        if "cannot start any token" in reason and _TABS.match(text.splitlines()[line - 1]):
+            reason = "it is indented by a tab, where YAML allows blanks only"
+        raise YamlError(reason, number=builder.number + builder.between, line=line) from None
     except yaml.reader.ReaderError as error:
         sign = error.character if isinstance(error.character, str) else chr(error.character)
         line = text.count("\n", 0, max(text.find(sign), 0)) + 1

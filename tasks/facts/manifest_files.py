@@ -1,4 +1,4 @@
-"""The user's own manifests: files and folders, parsed like kubectl, with `${IP}`, `${DOMAIN}` and images of
+"""The user's own manifests: files, folders and patterns, parsed like kubectl, with `${IP}`, `${DOMAIN}` and images of
 builds filled in.
 
 Folders with a kustomization are rendered by kubectl.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from glob import has_magic
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -129,15 +130,27 @@ def user_objects(
 def _paths(files: Sequence[str], root: Path) -> Iterator[Path]:
     """Files, and folders with a kustomization, whose files are not listed."""
     seen: set[Path] = set()
-    for name in files:
-        path = root / Path(name).expanduser()
-        if path.name in KUSTOMIZATIONS and path.is_file():
-            path = path.parent
+    for given in (given for name in files for given in _named(name, root)):
+        path = given.parent if given.name in KUSTOMIZATIONS and given.is_file() else given
         plain = path.is_dir() and not any((path / each).is_file() for each in KUSTOMIZATIONS)
         for each in _listed(path) if plain else [path]:
             if each.resolve() not in seen:  # a folder, and one of its files again
                 seen.add(each.resolve())
                 yield each
+
+
+def _named(name: str, root: Path) -> list[Path]:
+    """The path, or those of a pattern."""
+    if "://" in name:
+        why = "manifests.files names files of this machine: an address may answer differently at each launch"
+        raise BadInput(f"{name} is not a file", why=why, fix="download it once, and name the file or its folder")
+    given = Path(name).expanduser()
+    path, base = root / given, Path(given.anchor) if given.is_absolute() else root
+    if path.exists() or not has_magic(name):
+        return [path]
+    if not (found := sorted(base.glob(str(given.relative_to(given.anchor))))):
+        raise BadInput(f"no file matches {path}", why="it is one of manifests.files", fix="correct the pattern")
+    return found
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -176,16 +176,11 @@ def _how(name: str, error: CommandFailed) -> str:
     return f"{name} ended with code {error.done.code}" + (f": {said[-1][:200]}" if said else "")
 
 
-_TYPES = {
-    "Opaque": "Opaque",
-    "dockerconfigjson": "kubernetes.io/dockerconfigjson",
-    "tls": "kubernetes.io/tls",
-    "basic-auth": "kubernetes.io/basic-auth",
-}
 _KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "dockerconfigjson": (frozenset({"password"}), frozenset({"username"})),
     "tls": (frozenset({"tls.crt", "tls.key"}), frozenset({"ca.crt"})),
     "basic-auth": (frozenset({"password"}), frozenset({"username"})),
+    "ssh-auth": (frozenset({"ssh-privatekey"}), frozenset({"known_hosts"})),
 }
 """Required and optional keys by type (Kubernetes: types of Secret)."""
 _WHOLE = ".dockerconfigjson"
@@ -378,7 +373,7 @@ def _object(secret: Secret, namespace: str, data: Mapping[str, bytes]) -> dict[s
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": secret.name, "namespace": namespace},
-            "type": _TYPES[secret.type],
+            "type": secret.type if secret.type == "Opaque" else f"kubernetes.io/{secret.type}",
             "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
         }
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path as File
 from typing import Any
 
 from tasks.core.errors import BadInput
-from tasks.settings.files import Report, parsed, read
-from tasks.settings.origin import ENVIRONMENT, OPTION, PROFILE, Layer, Origin, Problem, parts, quoted
+from tasks.settings.files import NAME, OURS, Report, parsed, read
+from tasks.settings.origin import ENVIRONMENT, OPTION, PROFILE, Layer, Origin, Path, Problem, dotted, parts, quoted
 from tasks.settings.schema import Settings
 from tasks.settings.types import Kind, Spec, below, place_of, places
 
@@ -24,7 +24,7 @@ _OPENING = ('"', "'", "[", "{", "!!")
 _COMMENT = re.compile(r"\s#")
 
 
-def of_profile(path: Path, shown: str, report: Report) -> Layer:
+def of_profile(path: File, shown: str, report: Report) -> Layer:
     """A profile's file, with settings at the top level. Raises `BadInput` if it cannot be read."""
     found = read(path, shown, "a profile")
     origin = Origin(layer=PROFILE, name=shown)
@@ -35,10 +35,10 @@ def of_profile(path: Path, shown: str, report: Report) -> Layer:
     if data.pop("profile", None) is not None:
         why = "a profile cannot choose another one"
         report(Problem(origin=layer.at(("profile",)), what="profile is set", why=why, fix="remove it"))
-    if "openframe" in data:
-        data.pop("openframe")
-        why = "in a profile the settings are at the top level; only invoke.yaml has them below a name"
-        report(Problem(origin=layer.at(("openframe",)), what="there is no setting 'openframe'", why=why))
+    if OURS in data:
+        data.pop(OURS)
+        why = f"in a profile the settings are at the top level; only {NAME} has them below a name"
+        report(Problem(origin=layer.at((OURS,)), what=f"there is no setting '{OURS}'", why=why))
     return Layer(data=data, origin=origin, lines=found.lines)
 
 
@@ -58,13 +58,16 @@ def of_options(sets: tuple[str, ...], report: Report) -> list[Layer]:
 
 def _of_option(text: str, report: Report) -> Layer | None:
     name, equals, value = text.partition("=")
-    path = parts(name.strip())
+    path = _joined(parts(name.strip()))
     origin, shown = Origin(layer=OPTION, name="--set"), quoted((), name.strip())
 
     if not equals:
         what, why, fix = f"{shown} has no value", "it is written --set path=value", _PATHS
     elif not all(path) or len(path) > _LONGEST or not name.isprintable():
         what, why, fix = f"{shown} is not a setting", "its path is too long, or has an empty name in it", _PATHS
+    elif path[0] == OURS:
+        what, why = f"there is no setting {shown}", f"only {NAME} has the settings below the name '{OURS}'"
+        fix = f"write --set {dotted(path[1:]) or 'path'}={'…' if equals else ''}"
     elif any(_INDEX.search(part) for part in path):
         what, why, fix = f"{shown} is not a setting", "a part of a list has no name here, as it has in Helm", _WHOLE
     elif _HELM_LIST.fullmatch(value.strip()):
@@ -98,6 +101,15 @@ def _value(text: str, spec: Spec | None) -> Any:  # noqa: ANN401 - any JSON valu
     if isinstance(value, str):
         return text if plain else value
     return text if wanted or (plain and _COMMENT.search(text)) else value
+
+
+def _joined(path: Path) -> Path:
+    """The path with the names below a table of texts as one: keys of labels have dots, and nothing is below them."""
+    for length in range(1, len(path) - 1):
+        spec = spec_of(path[:length])
+        if spec is not None and spec.kind is Kind.TABLE and spec.model is None:
+            return (*path[:length], ".".join(path[length:]))
+    return path
 
 
 def spec_of(path: tuple[str, ...]) -> Spec | None:

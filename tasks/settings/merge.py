@@ -98,7 +98,9 @@ class Merging:
     def _named(self, lower: Node | None, value: dict[str, Any], spec: Spec, path: Path) -> Node:
         assert spec.model is not None
         items: list[Node] = list(lower) if isinstance(lower, list) else []
-        for name, change in value.items():
+        option = self.layer.origin.layer == OPTION
+        for given in value.items():
+            name, change = _whole_name(items, *given, spec.model.KEY) if option else given
             place = (*path, name)
             found = positions(items, name, spec.model.KEY)
             if len(found) > 1:
@@ -169,6 +171,17 @@ def positions(items: list[Node], name: str, key: str) -> list[int]:
     if not found and name.isascii() and name.isdigit() and len(name) < 5 and int(name) < len(items):
         found = [int(name)]
     return found
+
+
+def _whole_name(items: list[Node], name: str, change: Any, key: str) -> tuple[str, Any]:  # noqa: ANN401 - any JSON value
+    """The name that exists with the dots of an option's path, `docker.io`, and what is below it; else as given."""
+    whole, inner = name, change
+    while not positions(items, whole, key):
+        if not isinstance(inner, dict) or len(inner) != 1:
+            return name, change
+        ((more, inner),) = inner.items()
+        whole = f"{whole}.{more}"
+    return whole, inner
 
 
 def _identity(name: str, spec: Spec) -> dict[str, str]:

@@ -39,7 +39,7 @@ from tasks.settings.origin import (
 )
 from tasks.settings.rules import problems as broken_rules
 from tasks.settings.schema import Settings
-from tasks.settings.types import Kind, Spec, below, fields, place_of
+from tasks.settings.types import Kind, SecretSource, Spec, below, fields, place_of
 from tasks.settings.valid import folder
 
 FOLDER = "config"
@@ -261,6 +261,8 @@ def _problem(error: ErrorDetails, node: Node) -> Problem:
     fix = ""
     if kind == "string_type" and isinstance(value, int | float):
         fix = "put it in quotes"
+    elif spec.model is SecretSource:
+        fix = "name its source: {env: NAME}, {file: PATH} or {command: [PROGRAM]}; settings never contain the value"
     elif spec.choices and isinstance(value, str) and (meant := nearest(value, spec.choices)):
         fix = f"did you mean {meant}?"
     return Problem(

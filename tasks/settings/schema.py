@@ -1,7 +1,7 @@
 """The tree of settings: every name, default, type, unit and environment variable, here and in `cluster`.
 
 Models are frozen and reject unknown names; their mappings are immutable. Sizes are bytes in Docker's
-notation (2G is 2 GiB); durations are seconds.
+notation (2G is 2 GiB); durations are seconds, or texts such as 5m.
 """
 
 from __future__ import annotations
@@ -79,18 +79,24 @@ class Registries(Tree):
     )
 
 
+SecretType = Annotated[
+    Literal["Opaque", "dockerconfigjson", "tls", "basic-auth", "ssh-auth"],
+    BeforeValidator(valid.secret_type, json_schema_input_type=str),
+]
+
+
 class Secret(Tree):
     """One secret, in each of its namespaces."""
 
     name: AnyText = setting(..., "Name of the Kubernetes secret.")
-    type: Literal["Opaque", "dockerconfigjson", "tls", "basic-auth"] = setting("Opaque", "Type of the secret.")
+    type: SecretType = setting("Opaque", "Type of the secret, with or without `kubernetes.io/`.")
     namespaces: Namespaces | None = setting(None, "Target namespaces; null: all.")
     registry: AnyText = setting("ghcr.io", "dockerconfigjson: the registry.")
     username: AnyText = setting("openframe", "dockerconfigjson and basic-auth: the user name.")
     values: Sources = setting(
         {},
         "Sources by key. dockerconfigjson: `password`, or a whole `.dockerconfigjson`; basic-auth: `password`; tls: "
-        "`tls.crt` and `tls.key`.",
+        "`tls.crt` and `tls.key`; ssh-auth: `ssh-privatekey`.",
     )
 
 
@@ -111,7 +117,7 @@ class ManifestFile(Tree):
     KEY: ClassVar[str] = "path"
     SHORT: ClassVar[bool] = True
 
-    path: Text = setting(..., "The file, the folder, or the folder with a kustomization.")
+    path: Text = setting(..., "The file, the folder, a pattern such as k8s/*.yaml, or the folder with a kustomization.")
     needs: Words = setting(
         (), "Releases that must be ready before its objects are applied; `namespace/name` if two have the same name."
     )

@@ -21,6 +21,7 @@ from tasks.settings.types import (
     Labels,
     Memory,
     Name,
+    NodeImage,
     PortNumber,
     Says,
     Seconds,
@@ -87,7 +88,7 @@ class Cluster(Tree):
     kubernetes_version: Annotated[Text, AfterValidator(valid.kubernetes_version), Says("a version")] = setting(
         "v1.35.5", "Version of Kubernetes; names the image rancher/k3s:VERSION-k3s1.", env="K8S_VERSION"
     )
-    image: Image | None = setting(None, "The k3s image; overrides the version.", env="K3S_IMAGE")
+    image: NodeImage | None = setting(None, "The k3s image; overrides the version.", env="K3S_IMAGE")
     tools_image: Image | None = setting(None, "k3d's tools image; null: k3d's own.", env="K3D_IMAGE_TOOLS")
     loadbalancer_image: Image | None = setting(
         None, "Image of k3d's load balancer; null: k3d's own.", env="K3D_IMAGE_LOADBALANCER"

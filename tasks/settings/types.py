@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from tasks.settings import valid
-from tasks.settings.valid import as_amount, as_bool, as_memory, as_number, as_whole, as_words, dns_label
+from tasks.settings.valid import as_amount, as_bool, as_memory, as_number, as_seconds, as_whole, as_words, dns_label
 
 
 def _refuse(_self: object, *_given: object, **_named: object) -> NoReturn:
@@ -82,7 +82,12 @@ Number = Annotated[float, BeforeValidator(as_number), Says("a number")]
 Cpus = Annotated[Number, Field(ge=0.01, le=1024)]
 Memory = Annotated[str, BeforeValidator(as_memory, json_schema_input_type=str | int), Says("a size such as 1.5G")]
 PortNumber = Annotated[Whole, Field(ge=1, le=65535), Says("a port")]
-Seconds = Annotated[Number, Field(gt=0, le=86400)]
+Seconds = Annotated[
+    float,
+    BeforeValidator(as_seconds, json_schema_input_type=float | str),
+    Field(gt=0, le=86400),
+    Says("a number of seconds, or a duration such as 5m,"),
+]
 
 Text = Annotated[str, AfterValidator(valid.one_line), Says("a text")]
 Amount = Annotated[str, BeforeValidator(as_amount, json_schema_input_type=str | float), Says("an amount")]
@@ -94,6 +99,7 @@ AnyTexts = Annotated[tuple[str, ...], Says("a list of texts, the program first")
 Name = Annotated[Text, AfterValidator(dns_label), Says("a name of a-z, 0-9 and -")]
 Address = Annotated[Text, AfterValidator(valid.ipv4), Says("an IPv4 address")]
 Image = Annotated[Text, AfterValidator(valid.image), Says("an image")]
+NodeImage = Annotated[Text, AfterValidator(valid.node_image), Says("an image")]
 HttpUrl = Annotated[Text, AfterValidator(valid.http_url), Says("an http(s) address")]
 PublicUrl = Annotated[Text, AfterValidator(valid.public_url), Says("an http(s) address without a login")]
 Variable = Annotated[Text, AfterValidator(valid.variable), Says("a variable's name")]

@@ -15,6 +15,9 @@ _TRUE = frozenset({"true", "yes", "on", "1", "y", "t"})
 _FALSE = frozenset({"false", "no", "off", "0", "n", "f"})
 _WHOLE = re.compile(r"[-+]?[0-9]{1,18}(\.0{1,18})?")
 _NUMBER = re.compile(r"[-+]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})")
+_AMOUNT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|h|m|s)")
+_DURATION = re.compile(rf"(?:{_AMOUNT.pattern})+")
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _LEAST, _MOST = 6 * MIB, 64 * 1024 * GIB
 
 
@@ -49,6 +52,14 @@ def as_number(value: object) -> object:
     if not _NUMBER.fullmatch(text.strip()):
         raise ValueError
     return float(text)
+
+
+def as_seconds(value: object) -> object:
+    """A number of seconds, also as a duration in Go's notation, which Helm and kubectl take: 5m, 1h30m, 90s."""
+    text = value.strip() if isinstance(value, str) else ""
+    if not _DURATION.fullmatch(text):
+        return as_number(value)
+    return sum(float(number) * _UNITS[unit] for number, unit in _AMOUNT.findall(text))
 
 
 def as_memory(value: object) -> object:
@@ -239,6 +250,18 @@ def image(value: str) -> str:
     if not _IMAGE.fullmatch(value) or len(value) > 500:
         raise ValueError("must be an image such as docker.io/rancher/k3s:v1.35.5-k3s1")
     return value
+
+
+def node_image(value: str) -> str:
+    """The image of nodes: not one of the words that k3d replaces by a version of its own choice (k3d: `--image`)."""
+    if value in ("latest", "stable"):
+        raise ValueError("must be an image such as rancher/k3s:v1.35.5-k3s1, or null for cluster.kubernetes_version")
+    return image(value)
+
+
+def secret_type(value: object) -> object:
+    """The type of a Secret, with or without the prefix that Kubernetes' own ones have."""
+    return value.removeprefix("kubernetes.io/") if isinstance(value, str) else value
 
 
 def image_repository(value: str) -> str:

@@ -204,6 +204,19 @@ def test_a_folder_with_a_kustomization_is_rendered_and_not_looked_into(tmp_path:
         user_objects(["k"], tmp_path, VALUES, {folder: "- 1"})
 
 
+def test_a_pattern_names_files_and_an_address_none(tmp_path: Path, write: Write) -> None:
+    for name in ("k8s/b.yaml", "k8s/a.yaml", "k8s/deep/c.yaml", "[odd]/d.yaml"):
+        write(name, config_map(Path(name).stem))
+    assert names(user_objects(["k8s/*.yaml"], tmp_path, VALUES)) == ["a", "b"]
+    assert names(user_objects([f"{tmp_path}/k8s/**/*.yaml"], tmp_path, VALUES)) == ["a", "b", "c"]
+    assert names(user_objects(["[odd]/d.yaml"], tmp_path, VALUES)) == ["d"]
+    with pytest.raises(BadInput, match="no file matches"):
+        user_objects(["k8s/*.yml"], tmp_path, VALUES)
+    with pytest.raises(BadInput, match="is not a file") as error:
+        user_objects(["https://example.com/all.yaml"], tmp_path, VALUES)
+    assert "download it" in error.value.fix
+
+
 def test_a_missing_file_and_an_empty_folder_are_told(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"nowhere\.yaml") as error:
         user_objects(["nowhere.yaml"], tmp_path, VALUES)

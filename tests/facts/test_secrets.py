@@ -113,6 +113,11 @@ def test_without_the_token_it_is_left_out_with_the_reason(environ: dict[str, str
             {name: FILES[name] for name in ("tls.crt", "tls.key", "ca.crt")},
         ),
         (
+            {"type": "kubernetes.io/ssh-auth", "values": {"ssh-privatekey": {"file": "tls.key"}}},
+            "kubernetes.io/ssh-auth",
+            {"ssh-privatekey": FILES["tls.key"]},
+        ),
+        (
             {"type": "basic-auth", "values": {"password": env()}},
             "kubernetes.io/basic-auth",
             {"username": b"openframe", "password": b"canary-token"},
