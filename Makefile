@@ -8,8 +8,11 @@ ARGS ?=
 # a file of `invoke bundle save`, which contains the packages and everything that `up` would download
 BUNDLE ?=
 export PYTHONDONTWRITEBYTECODE :=
+# what this call of make was given is not for a make that one of your own steps runs
+MAKEOVERRIDES :=
+unexport ARGS BUNDLE PYTHON MAKEFLAGS MFLAGS
 
-TASKS := up down plan status doctor prepull registry build cluster namespaces secrets manifests helm health docker-tune rehearse report logs bundle snapshot config
+TASKS := up down plan status doctor prepull registry build cluster namespaces secrets manifests helm steps health docker-tune rehearse report logs bundle snapshot config
 .PHONY: help bench $(TASKS) tools test lint support check test-cluster clean
 
 help: ## this list

@@ -40,6 +40,8 @@ TASKS = (
 """By name; the file has the same name, with `_` for `-`."""
 _WHOLE = frozenset({"-l", "--list", "--complete"})
 """Options of invoke that show all tasks."""
+_PRINTS = frozenset({"-l", "--list", "-h", "--help"})
+"""Options with which invoke only prints, after it has read this collection."""
 
 
 def collection(arguments: Sequence[str] = ()) -> Collection:
@@ -49,6 +51,8 @@ def collection(arguments: Sequence[str] = ()) -> Collection:
     name adds that task, which is harmless.
     """
     _streams()
+    if not arguments or not _PRINTS.isdisjoint(arguments):
+        _end_with_the_reader()
     if "--complete" in arguments:
         _complete(arguments)
     check_settings_file()
@@ -70,6 +74,13 @@ def _streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123 - as long as the process
+
+
+def _end_with_the_reader() -> None:
+    """End quietly where the output is not read to its end (`invoke --list | head`): invoke would show a traceback."""
+    import signal
+
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def _named(name: str) -> Task[Any] | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +106,16 @@ def test_output_may_be_closed(copied: Path) -> None:
     run = f"exec >&-; exec {sys.executable} -m invoke config"
     done = subprocess.run(["sh", "-c", run], cwd=copied, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", [["--list"], ["--help", "up"], []])
+def test_a_reader_may_stop_early(copied: Path, arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    argv = [sys.executable, "-m", "invoke", *arguments]
+    done = subprocess.run(argv, cwd=copied, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, "")
 
 
 def test_without_an_invoke_yaml_the_defaults_are_in_force(copied: Path) -> None:
