@@ -102,8 +102,10 @@ def _why(facts: Facts, release: Release, chart: Chart) -> str | None:
         return "its namespace is being deleted"
     if live.status != "deployed":
         return f"its status is {live.status}"
-    if live.labels.get(FINGERPRINT) != fingerprint(facts, release, chart):
+    if live.fingerprint != fingerprint(facts, release, chart):
         return "its chart or values have changed"
+    if live.by_hand:
+        return f"its revision {live.revision} was not installed by this project"
     gone = facts.live.gone.get((release.namespace, release.name), ())
     if gone:
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
@@ -279,7 +281,7 @@ def _upgrade(
     from tasks.diagnose.command import run_command
     from tasks.kube.apply import line
     from tasks.run.hooks import attended
-    from tasks.run.releases import fingerprint, install_or_upgrade, refuse_hooks, values_of
+    from tasks.run.releases import attempt_mark, fingerprint, install_or_upgrade, refuse_hooks, values_of
 
     values, archive = values_of(facts, release), chart.archive(facts)
     mark = fingerprint(facts, release, chart)
@@ -290,7 +292,7 @@ def _upgrade(
         release.namespace,
         archive,
         values=line(values),
-        fingerprint=mark,
+        fingerprint=f"{mark}.{attempt_mark(facts, release, context)}",
         timeout=release.timeout,
         validate=stamp is None or not os.path.exists(stamp),  # noqa: PTH110 - false without permission
         force_conflicts=force_conflicts,

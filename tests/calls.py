@@ -23,7 +23,7 @@ _FILE = Path(__file__).with_suffix(".yaml")
 _WORD = re.compile(r"<([a-z0-9-]+)>")
 _INVENTED = (
     (re.compile(r"\S+/\.chart\.openframe-[0-9]+-[a-z0-9_-]+"), "<downloads>"),
-    (re.compile(r"(?<=openframe\.dev/fingerprint=)[0-9a-f]{16}$"), "<fingerprint>"),
+    (re.compile(r"(?<=openframe\.dev/fingerprint=)[0-9a-f]{16}\.[0-9]+-[0-9]+$"), "<fingerprint>"),
     (re.compile(r"^[0-9]{10}\.[0-9]+$"), "<moment>"),
     (re.compile(r"openframe-lease-[0-9a-f]{12}$"), "<lease>"),
     (re.compile(r"(?<=openframe\.lease=).+$"), "<lease-label>"),

@@ -93,6 +93,7 @@ def test_a_release_goes_in_when_everything_that_it_may_need_is_there(tmp_path: P
         ({"status": "superseded"}, "its status is superseded"),
         ({"labels": {FINGERPRINT: "another"}}, "its chart or values have changed"),
         ({"labels": {}}, "its chart or values have changed"),
+        ({"by_hand": True, "revision": 2}, "its revision 2 was not installed by this project"),
         ({"namespace": "elsewhere"}, "it is missing"),
         ({"name": "other"}, "it is missing"),
     ],
@@ -215,7 +216,7 @@ def test_the_values_go_by_stdin_and_stand_nowhere_else(tmp_path: Path) -> None:
     archive = chart_of(facts, facts.releases[0]).archive(facts)
     assert call.line == (
         f"helm upgrade --install web {archive} --kubeconfig {facts.paths.kubeconfig} --namespace web --values -"
-        f" --labels openframe.dev/fingerprint={print_of(facts)} --timeout 40s --force-conflicts --output json"
+        f" --labels openframe.dev/fingerprint={print_of(facts)}.0-1 --timeout 40s --force-conflicts --output json"
     )
     assert call.quiet, "its output holds the values, and must reach no log"
     assert call.context is not None

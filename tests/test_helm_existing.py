@@ -22,6 +22,7 @@ from tests.test_helm import INSTALL, live, of
     [
         (None, "helm install web"),
         ({CREATED_BY: "me.dev"}, "helm upgrade web"),
+        ({CREATED_BY: "me.dev", "status": "uninstalled"}, "helm install --replace web"),
         ({}, ""),
         ({CREATED_BY: "bob.dev"}, ""),
         ({CREATED_BY: "me.dev", "status": "pending-upgrade"}, ""),
@@ -42,7 +43,8 @@ def test_there_what_is_absent_is_installed_and_only_what_we_installed_is_upgrade
         return
     given.act(step)
     assert programs.lines[-1].startswith(verb)
-    assert (f"{CREATED_BY}=me.dev" in programs.lines[-1]) is (labels is None), "upgrades keep it (Helm: labels)"
+    labelled = f"{CREATED_BY}=me.dev" in programs.lines[-1]
+    assert labelled is ("helm install" in programs.lines[-1]), "upgrades keep it (Helm: labels)"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.kube.objects import Key
 from tasks.kube.readiness import waits_for
+from tasks.settings.derived import FINGERPRINT
 
 if TYPE_CHECKING:
     from tasks.core.yaml import YamlError
@@ -43,10 +44,17 @@ class LiveRelease:
     revision: int
     labels: Mapping[str, str]
     """Labels set by `helm upgrade --labels`."""
+    by_hand: bool = False
+    """Whether somebody has upgraded it since this project did: Helm copies labels to later revisions."""
     packed: str = field(default="", repr=False)
     """The revision as stored in its Secret. Decoded on demand: a cluster may have many releases of others."""
     packed_before: str = field(default="", repr=False)
     """The same for the previous revision; empty if there is none."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What this project installed it with last; empty if it did not."""
+        return self.labels.get(FINGERPRINT, "").partition(".")[0]
 
     @cached_property
     def server_side(self) -> bool:
@@ -231,6 +239,7 @@ def _revision(secret: Mapping[str, Any]) -> int:
 def _release(namespace: str, name: str, *last: Mapping[str, Any]) -> LiveRelease:
     """From the Secrets of its last one or two revisions."""
     secret = last[-1]
+    marks = [str((each["metadata"].get("labels") or {}).get(FINGERPRINT, "")) for each in last]
     labels = secret["metadata"].get("labels") or {}
     return LiveRelease(
         name=name,
@@ -238,6 +247,7 @@ def _release(namespace: str, name: str, *last: Mapping[str, Any]) -> LiveRelease
         status=str(labels.get("status", "unknown")),
         revision=_revision(secret),
         labels={key: value for key, value in labels.items() if key not in OWN_LABELS},
+        by_hand=len(marks) > 1 and marks[0] == marks[1] and "." in marks[1],
         packed=_packed(last[-1]),
         packed_before=_packed(last[-2]) if len(last) > 1 else "",
     )

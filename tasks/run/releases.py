@@ -51,6 +51,12 @@ def fingerprint(facts: Facts, release: Release, chart: Chart) -> str:
     return release_fingerprint(release, chart.identity, values_of(facts, release))
 
 
+def attempt_mark(facts: Facts, release: Release, context: Context) -> str:
+    """Differs for each revision that this project creates: one with the label of another was created by others."""
+    live = facts.installed(release)
+    return f"{live.revision if live is not None else 0}-{context.attempt}"
+
+
 def values_of(facts: Facts, release: Release) -> dict[str, Any]:
     """The values of a release as passed to Helm."""
     found = merged_values(release, facts.root, {})
@@ -196,6 +202,8 @@ def install_or_upgrade(facts: Facts, release: Release) -> dict[str, Any]:
         return {"verb": "install", "labels": {CREATED_BY: facts.environment}}
     if there.labels.get(CREATED_BY) != facts.environment or is_pending(there):
         raise refused(_where(facts), {f"{release.namespace}/release/{release.name}": installed_by(there)})
+    if there.status == "uninstalled":  # with --keep-history: `upgrade` has nothing to start from
+        return {"verb": "install --replace", "labels": {CREATED_BY: facts.environment}}
     return {"verb": "upgrade"}
 
 

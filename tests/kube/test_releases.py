@@ -11,6 +11,7 @@ import pytest
 
 from tasks.kube.objects import Key
 from tasks.kube.releases import awaited_refs, refs, releases
+from tasks.settings.derived import FINGERPRINT
 
 MANIFEST = """
 ---
@@ -81,6 +82,18 @@ def test_the_newest_revision_counts_by_number_not_by_text() -> None:
     assert found["n", "db"].status == "pending-install"
     assert len(api.commands) == 1
     assert "owner%3Dhelm" in api.commands[0]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "by_hand"),
+    [("f.0-1", "f.0-1", True), ("f.0-1", "f.1-1", False), ("f", "f", False), ("g.0-1", "f.1-2", False)],
+)
+def test_a_revision_with_the_label_of_the_one_before_was_made_by_others(before: str, now: str, by_hand: bool) -> None:
+    """Helm copies labels (`mergeCustomLabels`); without an attempt in it, an earlier version of this project set it."""
+    marks = [{FINGERPRINT: text} if text else {} for text in (before, now)]
+    api = Api(*(secret("web", number, "deployed", packed({}), **each) for number, each in enumerate(marks, 1)))
+    found = releases(api)["n", "web"]
+    assert (found.by_hand, found.fingerprint) == (by_hand, now.partition(".")[0])
 
 
 def test_objects_of_a_manifest() -> None:
