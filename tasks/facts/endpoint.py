@@ -310,8 +310,13 @@ def engine_silent(point: Endpoint, seconds: float) -> NoEngine:
     )
 
 
-def engine_failed(point: Endpoint, said: str, environ: Mapping[str, str] = MappingProxyType({})) -> NoEngine:
-    """Any other error of docker. `environ`: variables of docker that may cause it are reported."""
+def engine_failed(
+    point: Endpoint,
+    said: str,
+    environ: Mapping[str, str] = MappingProxyType({}),
+    advice: str = "run `docker info` by hand",
+) -> NoEngine:
+    """Any other error of docker. `environ`: variables of docker that may cause it; `advice`: for others."""
     from tasks.diagnose.rules import catalogue, clean, recognise  # where something failed
 
     known = recognise(catalogue(), clean(said), where="docker")
@@ -324,7 +329,7 @@ def engine_failed(point: Endpoint, said: str, environ: Mapping[str, str] = Mappi
         f"`unset {' '.join(given)}`, unless it is intended" if given else "",
     ]
     why = known.reason if known else _reported(said, point) or "`docker info` reported nothing"
-    return _refusal("the Docker engine cannot be used", why, [*filter(None, fix)] or ["run `docker info` by hand"])
+    return _refusal("the Docker engine cannot be used", why, [*filter(None, fix)] or [advice])
 
 
 def _reported(said: str, point: Endpoint) -> str:

@@ -144,7 +144,7 @@ def engine(programs: Programs) -> Engine:
     except CommandFailed as error:
         raise engine_failed(point, error.done.err, programs.env) from None
     except LaunchError as error:  # docker could not be started
-        raise engine_failed(point, f"{error.what}: {error.why}") from None
+        raise engine_failed(point, f"{error.what}: {error.why}", advice=error.fix) from None
     info = _parsed(done.out)
     _refuse(info, point, here, done.err, programs.env)
     shared = Enclosure()

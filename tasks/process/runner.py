@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import selectors
+import shlex
 import signal
 import socket
 import threading
@@ -54,7 +55,10 @@ class Sink:
     """Collects one stream; passes its lines on to a listener."""
 
     def __init__(self, listen: Callable[[str], None] | None = None, kept: int | None = None) -> None:
-        """`kept`: retain about this many bytes of the end, as whole lines, since half a line may be half a secret."""
+        """`kept`: retain about this many bytes of the end, as whole lines, since half a line may be half a secret.
+
+        Of lines that arrive together only the last is passed on then: such a command may write faster than is shown.
+        """
         self._parts: deque[bytes] = deque()
         self._kept, self._size, self._lost = kept, 0, False
         self._line = bytearray()
@@ -70,6 +74,9 @@ class Sink:
         if self._listen is None:
             return
         *ended, rest = data.split(b"\n")
+        if self._kept is not None and len(ended) > 1:
+            self._line.clear()
+            del ended[:-1]
         for piece in ended:
             self._line += piece
             self._tell(self._listen)
@@ -272,7 +279,7 @@ def _start(
             )
     except sh.ForkException as error:
         _bury(error)
-        raise _cannot_start(path, _why_not(path, str(error).strip().rpartition("\n")[2].strip())) from None
+        raise _cannot_start(path, *_why_not(path, str(error).strip().rpartition("\n")[2].strip())) from None
     except sh.CommandNotFound:
         raise _cannot_start(path, "it no longer exists") from None
     return running.process
@@ -291,27 +298,31 @@ def _bury(error: BaseException) -> None:
         trace = trace.tb_next
 
 
-def _why_not(path: str, reported: str) -> str:
-    """Why a file that may be executed was not, from the system's message."""
-    first = b""
+def _why_not(path: str, reported: str) -> tuple[str, str]:
+    """Why a file that may be executed was not, from the system's message, and what to do; "" if that is unknown."""
+    first, fix = b"", f"put its interpreter first, such as sh {shlex.quote(path)}"
     with contextlib.suppress(OSError), Path(path).open("rb") as file:
         first = file.readline(_CHUNK)
     if f"[Errno {errno.ENOEXEC}]" in reported:
-        return "it is a script without a first line such as #!/bin/sh, or a program for another processor or system"
+        return (
+            "it is a script without a first line such as #!/bin/sh, or a program for another processor or system",
+            f"add that line, or {fix}",
+        )
     if f"[Errno {errno.ENOENT}]" in reported and first.startswith(b"#!"):
         name = first[2:].strip().decode("utf-8", "replace")
-        return f"its first line names '{name}', which does not exist" + (
-            ": it has Windows line endings" if first.endswith(b"\r\n") else ""
-        )
-    return reported
+        why = f"its first line names '{name}', which does not exist"
+        if first.endswith(b"\r\n"):
+            return f"{why}: it has Windows line endings", f"convert them: sed -i 's/\\r$//' {shlex.quote(path)}"
+        return why, f"install that, correct the line, or {fix}"
+    return reported, ""
 
 
-def _cannot_start(path: str, why: str, *, transient: bool = False) -> CannotStart:
+def _cannot_start(path: str, why: str, fix: str = "", *, transient: bool = False) -> CannotStart:
+    if transient:
+        fix = "end other programs, or raise the limits (ulimit -n, ulimit -u)"
     return CannotStart(
         f"the program {path} cannot be started",
         why=why,
-        fix="end other programs, or raise the limits (ulimit -n, ulimit -u)"
-        if transient
-        else "run it by hand; `make tools` downloads the project's own programs again",
+        fix=fix or "run it by hand; `make tools` downloads the project's own programs again",
         transient=transient,
     )

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.core.errors import BadInput
+from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import file_digest, sha256
 from tasks.core.redact import clean, redact
 from tasks.engine.step import Report
@@ -46,9 +46,9 @@ _NO_INPUTS = frozenset({".git", "__pycache__", ".pytest_cache", ".mypy_cache", "
 
 
 def run_own(facts: Facts, own: OwnStep, context: Context) -> Report | None:
-    """Run it, unless its `unless` succeeds. Raises `CommandFailed`, `ProgramMissing`, `BadInput`, `Stopped`."""
-    programs = facts.programs.with_env(secrets(facts, own)).with_env(_programs_path(facts))
+    """Run it, unless its `unless` succeeds. Raises `LaunchError`, `Stopped`."""
     try:
+        programs = facts.programs.with_env(secrets(facts, own)).with_env(_programs_path(facts))
         if own.unless is not None and _holds(programs, _command(facts, own, own.unless), context):
             return Report(skipped=True, why="`unless` succeeded")
         done = programs.run(
@@ -56,7 +56,7 @@ def run_own(facts: Facts, own: OwnStep, context: Context) -> Report | None:
             context,
             listen=lambda text: context.say(clean(redact(text))),
         )
-    except (CommandFailed, ProgramMissing) as error:
+    except LaunchError as error:
         raise _explained(own, error) from None
     return Report(exit_code=done.code)
 
@@ -116,7 +116,7 @@ def _command(facts: Facts, own: OwnStep, argv: Sequence[str]) -> Command:
     if own.shell:
         argv = (_SHELL, "-c", *argv)
     elif "/" in argv[0]:
-        argv = (str(cwd / argv[0]), *argv[1:])
+        argv = (str(_path(cwd, own, argv[0])), *argv[1:])
     if not cwd.is_dir():
         raise BadInput(f"step '{own.name}' cannot run in {cwd}", why="there is no such folder", fix="correct its `dir`")
     env = {**environment(facts), **variables(facts, own)}
@@ -134,19 +134,22 @@ def _holds(programs: Programs, command: Command, context: Context) -> bool:
     return True
 
 
-def _explained(own: OwnStep, error: CommandFailed | ProgramMissing) -> CommandFailed | ProgramMissing:
+def _explained(own: OwnStep, error: LaunchError) -> LaunchError:
     """The same error with advice; retried if configured."""
     again = "`invoke up` continues from here" if own.when == "up" else "`invoke down` starts with it again"
-    fix, why = f"correct it (settings: steps.{own.name}), then {again}", ""
+    fix = error.fix
     if isinstance(error, ProgramMissing):
-        return error.amend(fix=f"install it, or correct steps.{own.name}.command")
-    if isinstance(error, DeadlinePassed):
+        fix = f"install it, or correct steps.{own.name}.command"
+    elif isinstance(error, DeadlinePassed):
         fix = f"check where it hangs; for a longer limit set steps.{own.name}.timeout"
-    elif own.shell and error.exit_code == _NOT_FOUND:
-        why = "a program that it calls is not on the PATH"
+    elif isinstance(error, CommandFailed):
+        fix = f"correct it (settings: steps.{own.name}), then {again}"
+    if isinstance(error, CommandFailed):
+        why = "a program that it calls is not on the PATH" if own.shell and error.exit_code == _NOT_FOUND else ""
+        error.amend(why=why, transient=own.retries > 0)
     if own.when == "down":
         fix += f". To remove the cluster without it: invoke down --set steps.{own.name}.enabled=false"
-    return error.amend(fix=fix, why=why, transient=own.retries > 0)
+    return error.amend(fix=fix)
 
 
 # What the cluster remembers of it
@@ -193,7 +196,7 @@ def fingerprint(facts: Facts, step: OwnStep, needs: Sequence[Target]) -> str:
 def _digests(facts: Facts, step: OwnStep) -> Iterator[tuple[str, str]]:
     """Each file that is an input, or part of the command, by its path."""
     base = folder(facts, step)
-    named = [base / each for each in step.command] if not step.shell else []
+    named = [_path(base, step, step.command[0]), *(base / each for each in step.command[1:])] if not step.shell else []
     found = [path for path in named if _is_file(path)]
     for pattern in step.inputs or ():
         if isinstance(pattern, str):

@@ -183,12 +183,16 @@ def test_an_engine_that_never_answers() -> None:
 
 
 def test_a_docker_that_cannot_be_started() -> None:
-    cannot = CannotStart("the program docker cannot be started", why="Too many open files")
-    for answers, why in (({}, "the program 'docker' is missing"), ({"docker": cannot}, "Too many open files")):
+    cannot = CannotStart("the program docker cannot be started", why="Too many open files", fix="raise the limits")
+    for answers, why, fix in (
+        ({}, "the program 'docker' is missing", ""),
+        ({"docker": cannot}, "Too many open files", "raise the limits"),
+    ):
         programs = FakePrograms(env={}, paths={"docker": "/fake/docker"}, answers=answers)
         with pytest.raises(NoEngine, match="cannot be used") as caught:
             engine(programs)
         assert why in caught.value.why
+        assert fix in caught.value.fix
 
 
 @pytest.mark.parametrize("host", ["ssh://me@box", "tcp://docker:2375"])

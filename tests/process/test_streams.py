@@ -71,8 +71,19 @@ def test_a_line_without_end_is_not_gathered(monkeypatch: pytest.MonkeyPatch) -> 
     sink = Sink(received.append, kept=20)
     for _ in range(100):
         sink.feed(b"0123456")
-    sink.feed(b"\nnext\n")
+    sink.feed(b"\n")
+    sink.feed(b"next\n")
     assert received == ["[...]", "next"]
+
+
+def test_of_lines_that_arrive_together_the_last_is_shown_where_a_command_may_write_without_end() -> None:
+    received: list[str] = []
+    sink = Sink(received.append, kept=1000)
+    for piece in (b"1\n2\n3", b"3\n4", b"4\n5\n6\n", b"7"):
+        sink.feed(piece)
+    sink.finish()
+    assert received == ["2", "33", "6", "7"]
+    assert sink.data() == b"1\n2\n33\n44\n5\n6\n7"
 
 
 @pytest.mark.parametrize(

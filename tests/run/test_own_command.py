@@ -13,11 +13,13 @@ from tasks.engine.step import Report
 from tasks.facts.facts import Facts
 from tasks.process.command import CommandFailed, DeadlinePassed, ProgramMissing
 from tasks.process.programs import Programs
+from tasks.process.runner import CannotStart
 from tasks.run.own_command import run_own
 from tests import given
 from tests.programs import PATH, context
 
 CANARY = "canary-of-a-secret"
+WITHOUT = "invoke down --set steps.own.enabled=false"
 
 
 def alone(folder: Path, **step: Any) -> Facts:
@@ -55,7 +57,8 @@ def test_it_is_led_to_its_cluster_and_runs_in_its_folder(tmp_path: Path) -> None
     result = alone(tmp_path, command=["x"])
     lines = [str(result.paths.kubeconfig), "k3d-openframe-dev", "127.0.0.1", "localhost", "3", "***"]
     assert report == Report(exit_code=0)
-    assert output == [*lines, str(tmp_path / "sub"), "first"]
+    assert "\n".join([*lines, str(tmp_path / "sub"), "first"]) in log(tmp_path)
+    assert output[-1] == "first"
     assert CANARY not in log(tmp_path)
     assert "LEVEL=3" in log(tmp_path)
 
@@ -82,10 +85,20 @@ def test_a_list_is_taken_as_it_is_and_a_program_is_seen_from_the_folder(tmp_path
         ({"command": ["echo"], "secrets": {"T": {"env": "NOT_SET"}}}, BadInput, "NOT_SET is not set"),
         ({"command": ["echo"], "secrets": {"T": {"command": ["false"]}}}, BadInput, "ended with code 1"),
         ({"command": "echo $T; exit 1", "secrets": {"T": {"env": "TOKEN"}}}, CommandFailed, "***"),
-        ({"command": ["false"], "when": "down"}, CommandFailed, "invoke down --set steps.own.enabled=false"),
+        ({"command": ["false"], "when": "down"}, CommandFailed, WITHOUT),
+        ({"command": ["no-such-program"], "when": "down"}, ProgramMissing, WITHOUT),
+        ({"command": ["echo"], "when": "down", "secrets": {"T": {"env": "NOT_SET"}}}, BadInput, WITHOUT),
+        ({"command": ["./windows.sh"], "when": "down"}, CannotStart, WITHOUT),
+        ({"command": ["./windows.sh"]}, CannotStart, "sed -i"),
+        ({"command": ["~/windows.sh"]}, CannotStart, "sed -i"),
     ],
 )
-def test_how_its_failure_is_told(tmp_path: Path, step: dict[str, Any], kind: type[LaunchError], reported: str) -> None:
+def test_how_its_failure_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: dict[str, Any], kind: type[LaunchError], reported: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "windows.sh").write_bytes(b"#!/bin/sh\r\n")
+    (tmp_path / "windows.sh").chmod(0o755)
     with pytest.raises(kind) as caught:
         run(tmp_path, **step)
     whole = f"{caught.value} {caught.value.tail() if isinstance(caught.value, CommandFailed) else ''}"
