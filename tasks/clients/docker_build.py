@@ -160,8 +160,8 @@ def failed(spec: BuildSpec, error: CommandFailed, step: int) -> CommandFailed:
     if not spec.builder.is_buildkit:
         said = f"{done.out}\n{_DEPRECATED.sub('', said)}"
     line = None
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        line = _line(instructions(spec.dockerfile.read_text(encoding="utf-8")), said, step)
+    with contextlib.suppress(OSError, IndexError):
+        line = _line(instructions(spec.dockerfile.read_bytes().decode("utf-8", "replace")), said, step)
     found = CommandFailed(replace(done, out="", err=said))
     found.diagnosis = error.diagnosis
     at = f" at {spec.dockerfile.name}:{line}" if line else ""

@@ -15,6 +15,10 @@ _HEREDOC = re.compile(r"""\d*<<(-?)[ \t]*(?:"([^"<]+)"|'([^'<]+)'|([^\s<"']+))""
 """A word of its own (BuildKit: `parser.ParseHeredoc`): neither a bit shift nor `<<<` starts one."""
 _HEREDOCS = ("RUN", "COPY", "ADD")
 """Instructions that may contain here-documents."""
+_BUILDKIT = frozenset(
+    {"--mount", "--network", "--security", "--chmod", "--link", "--parents", "--exclude", "--checksum"}
+)
+"""Options of these that the classic builder does not know (docs: Dockerfile reference)."""
 _FROM = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*", re.IGNORECASE)
 _ARG = re.compile(r"(\w+)(?:=(\"[^\"]*\"|'[^']*'|\S*))?")
 _GROUP = re.compile(r"((?:\\.|[^\\\]])+)\]")
@@ -30,6 +34,8 @@ class Instruction(NamedTuple):
     name: str
     """In upper case."""
     rest: str
+    heredoc: bool = False
+    """Whether here-documents follow it."""
 
     def __str__(self) -> str:
         return f"{self.name} {self.rest}".strip()
@@ -57,14 +63,28 @@ def instructions(text: str) -> list[Instruction]:
         words = whole.split(maxsplit=1)
         if not words:
             continue
-        name, rest = words[0].upper(), "".join(words[1:]).strip()
-        found.append(Instruction(first, name, rest))
-        words = _WORD.findall(rest) if _performed(found[-1]).name in _HEREDOCS else []
+        each, end = Instruction(first, words[0].upper(), "".join(words[1:]).strip()), number
+        words = _WORD.findall(each.rest) if _performed(each).name in _HEREDOCS else []
         for match in filter(None, map(_HEREDOC.fullmatch, words)):
             rows = (row.lstrip("\t") if match[1] else row for row in lines[number:])
             length = next((count for count, row in enumerate(rows, 1) if row == match[match.lastindex or 0]), 0)
             number += length  # without its terminator it is none
+        found.append(each._replace(heredoc=number > end))
     return found
+
+
+def buildkit_feature(text: str) -> str:
+    """The first part of a Dockerfile that only BuildKit supports, with its line; "" if there is none."""
+    for each in instructions(text):
+        done = _performed(each)
+        if done.name not in _HEREDOCS:
+            continue
+        if each.heredoc:
+            return f"here-documents (line {each.line})"
+        for option in _options(done.rest)[0]:
+            if (name := option.partition("=")[0]) in _BUILDKIT:
+                return f"{done.name} {name} (line {each.line})"
+    return ""
 
 
 def _rows(text: str) -> list[str]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.clients import docker_build
 from tasks.clients.docker_build import Builder
-from tasks.clients.dockerfile import Ignored, bases, copied, ignored, only
+from tasks.clients.dockerfile import Ignored, bases, buildkit_feature, copied, ignored, only
 from tasks.core.errors import BadInput
 from tasks.core.files import file_digest, remembered, sha256, write_whole
 from tasks.core.imageref import parse, registry_of
@@ -109,7 +109,6 @@ def read_inputs(
     there, found = host(), list[BuildState]()
     builder, platform = builder_of(there, environ.get("DOCKER_BUILDKIT", "")), there.platform
     for build in builds:
-        _refuse_unable(build, builder, platform)
         if on_push_registry(build) and not owns_cluster:
             raise BadInput(
                 f"the build '{build.name}' names no registry: its image is '{build.repository}'",
@@ -120,6 +119,7 @@ def read_inputs(
         context = root / Path(build.context)
         dockerfile = context / build.dockerfile
         text = _dockerfile(build, context, dockerfile)
+        _refuse_unable(build, builder, platform, text)
         found.append(
             BuildState(
                 build=build,
@@ -144,11 +144,11 @@ def builder_of(host: Engine, wish: str = "") -> Builder:
     return Builder.CLASSIC if host.client else Builder.BUILDKIT
 
 
-def _refuse_unable(build: Build, builder: Builder, platform: str) -> None:
+def _refuse_unable(build: Build, builder: Builder, platform: str, text: str) -> None:
     if builder.is_buildkit:
         return
     foreign = build.platform is not None and platform and build.platform != platform
-    wish = "secrets" if build.secrets else f"the platform {build.platform}" if foreign else ""
+    wish = "secrets" if build.secrets else f"the platform {build.platform}" if foreign else buildkit_feature(text)
     if wish:
         raise BadInput(
             f"the build '{build.name}' needs {wish}, and docker uses the classic builder here",

@@ -12,7 +12,7 @@ from tasks.clients import docker, docker_build
 from tasks.clients.docker_build import BuildSpec, Layers, Progress
 from tasks.core.errors import BadInput, LaunchError, attempt
 from tasks.core.files import private_file
-from tasks.core.imageref import registry_of
+from tasks.core.imageref import parse, registry_of
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import BuildImage, PushImage
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 TASK = "build"
 _RETRY = Retry(attempts=3, first=1.0, cap=8.0)
+_NO_REPOSITORY = ("pull access denied", "insufficient_scope")
+"""Docker's and BuildKit's message for a repository that Docker Hub does not have."""
 
 
 def steps(facts: Facts, only: Collection[BuildState] | None = None) -> list[Step]:
@@ -116,10 +118,22 @@ def _build(facts: Facts, state: BuildState, context: Context) -> Report:
         except DeadlinePassed as error:
             raise error.amend(fix=f"raise builds.{state.name}.timeout, or check its log for where it hangs") from None
         except CommandFailed as error:
-            raise docker_build.failed(spec, error, progress.step) from None
+            raise _explained(facts, state, docker_build.failed(spec, error, progress.step)) from None
     keep = partial(remember_built, facts, state, progress.resolved)
     notes = attempt(f"the sources of the build '{state.name}' could not be recorded", keep)
     return Report(why=state.image, exit_code=done.code, notes=notes)
+
+
+def _explained(facts: Facts, state: BuildState, error: CommandFailed) -> CommandFailed:
+    """The failure of a build, explained if its base is the image of another build: no registry has that by its name."""
+    names = {parse(each.build.repository).repository: each.name for each in facts.builds if each is not state}
+    for base in state.bases if any(text in error.done.err for text in _NO_REPOSITORY) else ():
+        if other := names.get(parse(base).repository):
+            error.amend(
+                why=f"Docker Hub has no {base}, and the image of your build '{other}' has another name",
+                fix="build both from one Dockerfile, a stage for each, and `target`",
+            )
+    return error
 
 
 def _secret(facts: Facts, state: BuildState, name: str) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tasks.clients.dockerfile import bases, copied, ignored, instructions, only
+from tasks.clients.dockerfile import bases, buildkit_feature, copied, ignored, instructions, only
 
 WHOLE = """\
 # syntax=docker/dockerfile:1
@@ -41,8 +41,22 @@ def test_an_instruction_has_the_line_that_it_begins_at() -> None:
     found = {str(each)[:9]: each.line for each in instructions(WHOLE)}
     assert (found["RUN <<EOF"], found["FROM base"], found["RUN --mou"], found["FROM scra"]) == (5, 8, 11, 16)
     (only_one,) = instructions("# escape=`\nRUN a `\n  b\\\n")
-    assert only_one == (2, "RUN", "a   b\\")
+    assert only_one == (2, "RUN", "a   b\\", False)
     assert len(instructions("# other=1\n# escape=`\nRUN a \\\n  b")) == 1  # after another comment it is no directive
+
+
+@pytest.mark.parametrize(
+    ("text", "feature"),
+    [
+        (WHOLE, "here-documents (line 5)"),
+        ("FROM a\nRUN --mount=type=cache,target=/x go build", "RUN --mount (line 2)"),
+        ("FROM a\nONBUILD COPY --chown=1 --chmod=755 a /b", "COPY --chmod (line 2)"),
+        ("FROM --platform=linux/arm64 a\nCOPY --from=x --chown=1:1 a /b\nADD --chown=1 b /c\n", ""),
+        ("FROM a\nRUN cat <<EOF\nRUN x --mount=y\nHEALTHCHECK --interval=1s CMD x", ""),
+    ],
+)
+def test_what_only_buildkit_supports(text: str, feature: str) -> None:
+    assert buildkit_feature(text) == feature
 
 
 @pytest.mark.parametrize(

@@ -215,12 +215,14 @@ def test_what_docker_builds_with(engine: dict[str, Any], desired: str, builder: 
         ({"dockerfile": "Other"}, {}, "Other: No such file"),
         ({"secrets": {"n": {"env": "N"}}}, {"engine": host(buildx=False)}, "needs secrets"),
         ({"platform": "linux/arm64"}, {"engine": host(buildx=False)}, "needs the platform linux/arm64"),
+        ({"dockerfile": "Heredoc"}, {"engine": host(buildx=False)}, "needs here-documents (line 2)"),
         ({}, {"owns_cluster": False}, "--set builds.api.image=REGISTRY/api"),
     ],
 )
 def test_what_cannot_be_built_is_refused(
     tmp_path: Path, context: Path, build: dict[str, Any], more: dict[str, Any], reported: str
 ) -> None:
+    (context / "Heredoc").write_text(f"FROM {BASE}\nRUN <<EOF\ntrue\nEOF\n")
     with pytest.raises(BadInput) as caught:
         states(tmp_path, build, **more)
     assert reported in str(caught.value)

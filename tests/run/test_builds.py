@@ -213,6 +213,18 @@ def test_a_build_that_fails_tells_the_line_and_what_it_wrote(
     assert "DEPRECATED" not in "\n".join(caught.value.tail())
 
 
+def test_a_base_that_is_another_builds_image_is_told(tmp_path: Path) -> None:
+    err = "pull access denied for shop/base, repository does not exist or may require 'docker login'"
+    facts = build_facts(tmp_path, FakePrograms(answers={"docker build": Answer(code=1, err=err)}, otherwise=Answer()))
+    (state,) = facts.builds
+    base = replace(state, build=state.build.model_copy(update={"name": "base", "image": "shop/base"}))
+    facts = replace(facts, builds=(replace(state, bases=("shop/base",)), base))
+    with pytest.raises(CommandFailed) as caught:
+        act(steps(facts)["build: api"])
+    assert "your build 'base'" in caught.value.why
+    assert "`target`" in caught.value.fix
+
+
 def test_a_secret_is_in_a_file_while_it_is_built_and_nowhere_else(tmp_path: Path) -> None:
     files: dict[str, bytes] = {}
 
