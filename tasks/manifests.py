@@ -28,12 +28,15 @@ from tasks.settings.derived import (
 )
 
 if TYPE_CHECKING:
-    from tasks.facts.facts import Facts
+    from tasks.facts.facts import Facts, Live
     from tasks.kube.client import Api, Direct
     from tasks.run.session import Session
 
 TASK = "manifests"
 BASE = "manifests: base resources"
+NEW_NODES = "manifests: addresses of new nodes"
+_JOINS = 30.0
+"""Seconds until a node that has joined has its addresses: they are assigned at once."""
 _MAKERS = frozenset(
     {"APIService", "CustomResourceDefinition", "DaemonSet", "Deployment", "HelmChart", "Job", "Pod", "StatefulSet"}
 )
@@ -108,6 +111,9 @@ def steps(facts: Facts) -> list[Step]:
     quotas = tuple(each for each in resources if each["kind"] == "ResourceQuota")
     if quotas:
         found.append(counted_step(facts, QUOTAS, quotas, needs=(BASE,), skip=found[0].skip))
+    policies = tuple(each for each in resources if each["kind"] == "NetworkPolicy")
+    if policies and not facts.owns_cluster and facts.live is not None and facts.live.nodes_joining:
+        found.append(_new_nodes(facts, facts.live))
     left_out = _left_out(facts)
     if left_out:
         found.append(Step(name=BASE_LEFT_OUT, task=TASK, skip=left_out))
@@ -141,6 +147,36 @@ def steps(facts: Facts) -> list[Step]:
         before = (API_READY, NAMESPACES, *(done_name(each) for each in after))
         found.append(_own_step(facts, manifests_name(names), objects, needs=before, brings=brings))
     return found
+
+
+def _new_nodes(facts: Facts, live: Live) -> Step:
+    """The policies again, once nodes that join a foreign cluster at this moment have their addresses."""
+
+    def act(context: Context) -> Report:
+        from tasks.kube.addresses import joining, of_nodes
+        from tasks.kube.wait import NotInTime, poll
+        from tasks.run.apply import applying
+        from tasks.run.desired import base_objects
+
+        found: list[dict[str, Any]] = []
+
+        def addressed() -> bool | None:
+            found[:] = facts.api().get("/api/v1/nodes")["items"]
+            return not joining(found) or None
+
+        with contextlib.suppress(NotInTime):  # `health` reports nodes that do not become ready
+            poll(addressed, replace(context, deadline=_JOINS), pause=0.5)
+        blocks = of_nodes(found)
+        now = replace(facts, live=replace(live, node_blocks=blocks))
+        applying(now, [each for each in base_objects(now) if each["kind"] == "NetworkPolicy"])(context)
+        return Report(why=f"{', '.join(sorted(set(blocks) - set(live.node_blocks))) or 'there are none'}")
+
+    names = ", ".join(live.nodes_joining)
+    deadline = _JOINS + facts.settings.timeouts.command
+    why = f"the network policies need those of {names}"
+    return Step(
+        name=NEW_NODES, task=TASK, action=act, needs=(BASE,), wait=True, deadline=deadline, why=why, expected=3.0
+    )
 
 
 def _own_step(facts: Facts, name: str, objects: list[dict[str, Any]], *, needs: tuple[str, ...], brings: bool) -> Step:

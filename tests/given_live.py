@@ -215,12 +215,11 @@ def _uid(kind: str, name: str) -> str:
     return f"uid of {kind} {name}"
 
 
-def node(name: str, *, ready: bool = True, address: str = "172.18.0.2") -> Object:
+def node(name: str, *, ready: bool = True, address: str = "172.18.0.2", ranges: bool = True) -> Object:
     conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
     addresses = [{"type": "InternalIP", "address": address}]
-    return obj(
-        "Node", name, status={"conditions": conditions, "addresses": addresses}, spec={"podCIDR": "10.42.0.0/24"}
-    )
+    spec = {"podCIDR": "10.42.0.0/24"} if ranges else {}
+    return obj("Node", name, status={"conditions": conditions, "addresses": addresses}, spec=spec)
 
 
 def deployment(name: str, namespace: str = "default", *, ready: bool = True, **more: Any) -> Object:

@@ -31,7 +31,7 @@ from tasks.settings.derived import (
 from tests import given
 from tests.given import launch
 from tests.given_direct import DirectApi, refusal, until, watching
-from tests.given_live import FakeApi, Object, acted, created, eager, holding, named, obj, reached
+from tests.given_live import FakeApi, Object, acted, created, eager, holding, named, node, obj, reached
 from tests.programs import FakePrograms
 
 OWN = manifests_name(())
@@ -193,6 +193,22 @@ def test_on_a_cluster_of_somebody_else_base_resources_go_only_into_namespaces_th
     assert "files/nodelocaldns-configmap.yaml and files/local-path-storage.yaml: only in a cluster" in why
     assert why.endswith("policies and quotas of one: not created by this project")
     assert BASE_LEFT_OUT not in named(manifests.steps(of(tmp_path, live=live)))
+
+
+def test_a_node_that_joins_a_foreign_cluster_at_this_moment_is_let_in_once_it_has_its_range(tmp_path: Path) -> None:
+    late = holding([], nodes_joining=("a",), node_blocks=("172.18.0.2/32",))
+    facts = of(tmp_path, engine="existing", live=late, sections={"manifests": {"quota": {"enabled": False}}})
+    assert manifests.NEW_NODES not in named(manifests.steps(of(tmp_path, live=late)))
+    step = named(manifests.steps(facts))[manifests.NEW_NODES]
+    assert step.needs == (BASE,)
+    new = node("a", ready=False, ranges=False)
+    api = reached(facts, DirectApi(obj("Namespace", "one"), obj("Namespace", "two"), new))
+    api.at("/api/v1/nodes", 3, node("a"))
+    report = acted(step)
+    assert report.why == "10.42.0.0/31"
+    sent = [body for method, _, body in api.sent if method == "POST"]
+    assert [each["metadata"]["namespace"] for each in sent] == ["one", "two"]
+    assert all("10.42.0.0/31" in json.dumps(each) for each in sent)
 
 
 @pytest.mark.parametrize("engine", ["k3d", "existing"])

@@ -68,6 +68,8 @@ class Live:
     nodes_unready: tuple[str, ...] = ()
     node_blocks: tuple[str, ...] = ()
     """Source addresses of traffic from nodes, as derived by `tasks.kube.addresses`."""
+    nodes_joining: tuple[str, ...] = ()
+    """Nodes without their addresses for pods, since they have joined a moment ago."""
     failing: tuple[str, ...] = ()
     """Failing endpoints of the API."""
     system: Mapping[str, str] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.clients.helm import MANAGER as HELM
 from tasks.facts.facts import Live, concurrently
-from tasks.kube.addresses import of_nodes
+from tasks.kube.addresses import joining, of_nodes
 from tasks.kube.client import Api, endpoints
 from tasks.kube.components import SERVICE_NAMESPACE, Use, component, in_use
 from tasks.kube.drift import conflicts, unheld
@@ -53,6 +53,7 @@ def read_live(api: Api, desired: Sequence[Key], by_release: Mapping[tuple[str, s
             nodes=tuple(sorted(item["metadata"]["name"] for item in items if node_ready(item))),
             nodes_unready=tuple(sorted(item["metadata"]["name"] for item in items if not node_ready(item))),
             node_blocks=of_nodes(items),
+            nodes_joining=joining(items),
             failing=tuple(f"{each.name}: {each.detail}" for each in answers.result() if each.state == "failing"),
             served=tuple(each.name for each in answers.result() if each.state == "ok"),
             system=workloads,

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.proxies import Network
+from tasks.kube.readiness import node_ready
 from tasks.settings import k3s_arguments as k3s
 
 if TYPE_CHECKING:
@@ -50,6 +51,15 @@ def of_nodes(nodes: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
         ranges = spec.get("podCIDRs") or [spec.get("podCIDR") or ""]
         found += [_pair(net.network_address, net.prefixlen) for text in ranges for net in _networks(text)]
     return _texts(found)
+
+
+def joining(nodes: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Names of nodes that have joined a moment ago: they will have a pod range.
+
+    Empty if a ready node has none, since the cluster's network plugin then assigns addresses without ranges.
+    """
+    late = [node for node in nodes if not (node.get("spec") or {}).get("podCIDR")]
+    return () if any(map(node_ready, late)) else tuple(str(node["metadata"]["name"]) for node in late)
 
 
 def _networks(text: str) -> list[Network]:

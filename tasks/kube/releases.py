@@ -45,7 +45,7 @@ class LiveRelease:
     labels: Mapping[str, str]
     """Labels set by `helm upgrade --labels`."""
     by_hand: bool = False
-    """Whether somebody has upgraded it since this project did: Helm copies labels to later revisions."""
+    """Whether somebody else has upgraded it or rolled it back since: Helm copies labels from earlier revisions."""
     packed: str = field(default="", repr=False)
     """The revision as stored in its Secret. Decoded on demand: a cluster may have many releases of others."""
     packed_before: str = field(default="", repr=False)
@@ -155,7 +155,7 @@ def releases(api: Api, only: tuple[str, str] | None = None) -> dict[tuple[str, s
     for secret in api.get(where)["items"] or ():
         labels = secret["metadata"].get("labels") or {}
         revisions[secret["metadata"]["namespace"], labels.get("name", "")].append(secret)
-    return {place: _release(*place, *sorted(found, key=_revision)[-2:]) for place, found in revisions.items()}
+    return {place: _release(*place, *sorted(found, key=_revision)) for place, found in revisions.items()}
 
 
 def awaited_refs(manifest: str, namespace: str) -> tuple[Key, ...]:
@@ -236,10 +236,10 @@ def _revision(secret: Mapping[str, Any]) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _release(namespace: str, name: str, *last: Mapping[str, Any]) -> LiveRelease:
-    """From the Secrets of its last one or two revisions."""
-    secret = last[-1]
-    marks = [str((each["metadata"].get("labels") or {}).get(FINGERPRINT, "")) for each in last]
+def _release(namespace: str, name: str, *revisions: Mapping[str, Any]) -> LiveRelease:
+    """From the Secrets of its revisions, in order."""
+    secret = revisions[-1]
+    *earlier, mark = [str((each["metadata"].get("labels") or {}).get(FINGERPRINT, "")) for each in revisions]
     labels = secret["metadata"].get("labels") or {}
     return LiveRelease(
         name=name,
@@ -247,9 +247,9 @@ def _release(namespace: str, name: str, *last: Mapping[str, Any]) -> LiveRelease
         status=str(labels.get("status", "unknown")),
         revision=_revision(secret),
         labels={key: value for key, value in labels.items() if key not in OWN_LABELS},
-        by_hand=len(marks) > 1 and marks[0] == marks[1] and "." in marks[1],
-        packed=_packed(last[-1]),
-        packed_before=_packed(last[-2]) if len(last) > 1 else "",
+        by_hand=mark in earlier and "." in mark,
+        packed=_packed(secret),
+        packed_before=_packed(revisions[-2]) if earlier else "",
     )
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tasks.kube.addresses import assumed, of_nodes
+from tasks.kube.addresses import assumed, joining, of_nodes
 from tasks.settings.schema import Settings
+from tests.given_live import node
 
 
 def blocks(**cluster: Any) -> tuple[str, ...]:
@@ -88,3 +89,19 @@ def test_blocks_of_nodes_that_are_there() -> None:
     ]
     assert of_nodes(nodes) == ("10.0.0.5/32", "10.42.0.0/31", "fd00:42::/127", "fd00::5/128", "10.42.7.0/31")
     assert of_nodes([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "late"),
+    [
+        ([node("a")], ()),
+        ([node("a"), node("b", ready=False, ranges=False)], ("b",)),
+        ([node("a", ready=False, ranges=False)], ("a",)),
+        ([node("a", ranges=False), node("b", ready=False, ranges=False)], ()),
+        ([node("a"), node("lost", ready=False)], ()),
+    ],
+)
+def test_a_node_is_joining_until_it_has_its_range_unless_nodes_here_have_none(
+    nodes: Any, late: tuple[str, ...]
+) -> None:
+    assert joining(nodes) == late

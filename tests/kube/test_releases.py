@@ -85,15 +85,22 @@ def test_the_newest_revision_counts_by_number_not_by_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "by_hand"),
-    [("f.0-1", "f.0-1", True), ("f.0-1", "f.1-1", False), ("f", "f", False), ("g.0-1", "f.1-2", False)],
+    ("marks", "by_hand"),
+    [
+        (["f.0-1", "f.0-1"], True),
+        (["f.0-1", "f.0-1", "f.2-1", "f.0-1"], True),
+        (["f.0-1", "f.1-1"], False),
+        (["f", "f"], False),
+        (["g.0-1", "f.1-2"], False),
+    ],
 )
-def test_a_revision_with_the_label_of_the_one_before_was_made_by_others(before: str, now: str, by_hand: bool) -> None:
+def test_a_revision_with_the_label_of_an_earlier_one_was_made_by_others(marks: list[str], by_hand: bool) -> None:
     """Helm copies labels (`mergeCustomLabels`); without an attempt in it, an earlier version of this project set it."""
-    marks = [{FINGERPRINT: text} if text else {} for text in (before, now)]
-    api = Api(*(secret("web", number, "deployed", packed({}), **each) for number, each in enumerate(marks, 1)))
+    api = Api(
+        *(secret("web", number, "deployed", packed({}), **{FINGERPRINT: mark}) for number, mark in enumerate(marks, 1))
+    )
     found = releases(api)["n", "web"]
-    assert (found.by_hand, found.fingerprint) == (by_hand, now.partition(".")[0])
+    assert (found.by_hand, found.fingerprint) == (by_hand, "f")
 
 
 def test_objects_of_a_manifest() -> None:
