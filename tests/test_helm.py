@@ -216,7 +216,8 @@ def test_the_values_go_by_stdin_and_stand_nowhere_else(tmp_path: Path) -> None:
     archive = chart_of(facts, facts.releases[0]).archive(facts)
     assert call.line == (
         f"helm upgrade --install web {archive} --kubeconfig {facts.paths.kubeconfig} --namespace web --values -"
-        f" --labels openframe.dev/fingerprint={print_of(facts)}.0-1 --timeout 40s --force-conflicts --output json"
+        f" --reset-values --labels openframe.dev/fingerprint={print_of(facts)}.0-1"
+        " --timeout 40s --force-conflicts --output json"
     )
     assert call.quiet, "its output holds the values, and must reach no log"
     assert call.context is not None

@@ -358,8 +358,8 @@ def _plugin(call: Call, name: str) -> tuple[list[str], dict[str, str]]:
 
 _CHART = "version= plain-http registry-config= namespace=,n"
 _INSTALL = (
-    "kubeconfig= namespace=,n values=,f install,i labels=,l timeout= disable-openapi-validation post-renderer= "
-    "post-renderer-args= output=,o dry-run="
+    "kubeconfig= namespace=,n values=,f install,i reset-values labels=,l timeout= disable-openapi-validation "
+    "post-renderer= post-renderer-args= output=,o dry-run="
 )
 _ROLLBACK = "kubeconfig= namespace=,n timeout="
 _COMMANDS: Commands = {

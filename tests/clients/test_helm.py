@@ -15,8 +15,8 @@ from tasks.process.command import Command
 KUBE = Path("/state/kubeconfig")
 WHERE = "--kubeconfig /state/kubeconfig --namespace apps"
 UPGRADE = (
-    f"helm upgrade --install web /c {WHERE} --values - --labels openframe.dev/fingerprint=abc --timeout 300s{{}}"
-    " --output json"
+    f"helm upgrade --install web /c {WHERE} --values - --reset-values --labels openframe.dev/fingerprint=abc"
+    " --timeout 300s{} --output json"
 )
 RENDERER = PostRenderer(flags=("--post-renderer", "x"), env={})
 
@@ -33,6 +33,10 @@ def upgrade(**more: Any) -> Command:
         (helm.pull("r/c", "1.2.3", Path("/c"), 60.0), "helm pull r/c --version 1.2.3 --destination /c"),
         (helm.pull("oci://h/c", None, Path("/c"), 60.0), "helm pull oci://h/c --destination /c"),
         (upgrade(), UPGRADE.format("")),
+        (
+            upgrade(verb="install"),
+            UPGRADE.format("").replace("upgrade --install", "install").replace(" --reset-values", ""),
+        ),
         (upgrade(validate=False), UPGRADE.format(" --disable-openapi-validation")),
         (
             upgrade(force_conflicts=True, post_renderer=RENDERER, dry_run=True),
