@@ -25,6 +25,10 @@ _AT_LINE = re.compile(r"^\S+:(\d+)\n-{5,}$", re.MULTILINE)
 _FAILED = re.compile(r"^ > \[[^\]]+\] (.+):$", re.MULTILINE)
 """BuildKit, before the output of the instruction; engines before 23 do not print the line."""
 _DEPRECATED = re.compile(r"^DEPRECATED: The legacy builder.*\n(?:[ \t].*\n|\n)*", re.MULTILINE)
+_NOISE = re.compile(
+    r"(?:failed to (?:build|solve|create LLB definition)(?: with frontend \S+)?: |rpc error: code = \w+ desc = )+"
+)
+"""What BuildKit and its client put before a message."""
 _LAYER = re.compile(r"([0-9a-f]{12}): (.+)")
 _DONE = ("Pushed", "Layer already exists", "Pull complete", "Already exists")
 
@@ -159,10 +163,17 @@ def failed(spec: BuildSpec, error: CommandFailed, step: int) -> CommandFailed:
     done, said = error.done, error.done.err
     if not spec.builder.is_buildkit:
         said = f"{done.out}\n{_DEPRECATED.sub('', said)}"
+    all_of: list[Instruction] = []
     line = None
     with contextlib.suppress(OSError, IndexError):
-        line = _line(instructions(spec.dockerfile.read_bytes().decode("utf-8", "replace")), said, step)
+        all_of = instructions(spec.dockerfile.read_bytes().decode("utf-8", "replace"))
+        line = _line(all_of, said, step)
     found = CommandFailed(replace(done, out="", err=said))
     found.diagnosis = error.diagnosis
     at = f" at {spec.dockerfile.name}:{line}" if line else ""
-    return found.amend(what=f"the build of '{spec.name}' failed{at}: {last_line(found.done)}")
+    short = last_line(replace(done, out="", err=_NOISE.sub("", said)))
+    found.amend(what=f"the build of '{spec.name}' failed{at}: {short}")
+    if "unknown instruction" in said and any(each.heredoc for each in all_of):
+        why = "the engine's own version of BuildKit does not support here-documents"
+        found.amend(why=why, fix="make `# syntax=docker/dockerfile:1` the first line of the Dockerfile")
+    return found

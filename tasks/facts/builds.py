@@ -126,7 +126,9 @@ def read_inputs(
                 repository=repository(settings, build),
                 context=context,
                 dockerfile=dockerfile,
-                inputs=_inputs(build, context, dockerfile, text, cache, builder, build.platform or platform),
+                inputs=_inputs(
+                    build, context, dockerfile, text, cache, builder, build.platform or platform, settings.log_dir
+                ),
                 bases=bases(text, build.args),
                 builder=builder,
                 platform=build.platform or platform,
@@ -183,7 +185,7 @@ def _refused(build: Build, what: str, field: str, why: str) -> BadInput:
 
 
 def _inputs(
-    build: Build, context: Path, dockerfile: Path, text: str, cache: Path, builder: Builder, platform: str
+    build: Build, context: Path, dockerfile: Path, text: str, cache: Path, builder: Builder, platform: str, logs: str
 ) -> str:
     special = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
     listed = special if builder.is_buildkit and special.is_file() else context / ".dockerignore"
@@ -192,7 +194,7 @@ def _inputs(
         if parts is not None and any(_is_linked(context, each) for each in parts):
             parts = None  # docker copies the target of a link
         rules = _text(listed) if listed.exists() else ""
-        left_out = ignored(rules) if parts is None else only(parts, ignored(rules))
+        left_out = _without(logs, context, ignored(rules) if parts is None else only(parts, ignored(rules)))
         files = context_digest(context, left_out, cache / "contexts" / sha256(f"{context} {build.name}", _DIGITS))
     except OSError as error:
         raise _refused(
@@ -200,6 +202,13 @@ def _inputs(
         ) from None
     made = [_FORM, build.target, sorted(build.args.items()), platform, sorted(build.secrets), text, files]
     return sha256(json.dumps(made))
+
+
+def _without(logs: str, context: Path, left_out: Ignored) -> Ignored:
+    """The same rules, also excluding the log folder, which changes while images are built. Raises OSError."""
+    folder, there = context.resolve(), Path(logs).expanduser().resolve()
+    own = there.relative_to(folder).as_posix() if there.is_relative_to(folder) else ""
+    return lambda path, is_folder: path == own or left_out(path, is_folder)
 
 
 def _is_linked(context: Path, part: str) -> bool:
@@ -247,12 +256,15 @@ def remember_built(facts: Facts, state: BuildState, resolved: Mapping[str, str])
     kept = {base: known.get(base) or resolved.get(parse(base).full, "") for base in state.bases}
     path, text = _memory(facts, state), _dockerfile(state.build, state.context, state.dockerfile)
     given = (state.build, state.context, state.dockerfile, text, facts.paths.cache, state.builder, state.platform)
-    changed = _inputs(*given) != state.inputs
+    changed = _inputs(*given, facts.settings.log_dir) != state.inputs
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_whole(path, json.dumps({"tag": f"sha256-{os.urandom(8).hex()}" if changed else state.tag, "bases": kept}))
     if changed:
         raise BadInput(
-            "its files were changed meanwhile, so run it again", why="they changed during the build", fix="run it again"
+            "its files were changed meanwhile, so it will be built again; what each launch changes belongs into "
+            ".dockerignore",
+            why="they changed during the build",
+            fix="run it again",
         )
 
 

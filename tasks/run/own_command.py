@@ -195,7 +195,7 @@ def fingerprint(facts: Facts, step: OwnStep, needs: Sequence[Target]) -> str:
 
 def _digests(facts: Facts, step: OwnStep) -> Iterator[tuple[str, str]]:
     """Each file that is an input, or part of the command, by its path."""
-    base = folder(facts, step)
+    base, logs = folder(facts, step), Path(facts.settings.log_dir).expanduser().absolute()
     named = [_path(base, step, step.command[0]), *(base / each for each in step.command[1:])] if not step.shell else []
     found = [path for path in named if _is_file(path)]
     for pattern in step.inputs or ():
@@ -205,7 +205,9 @@ def _digests(facts: Facts, step: OwnStep) -> Iterator[tuple[str, str]]:
                 there = _matching(base, step, pattern)
             except OSError as error:
                 raise _unreadable(step, base / pattern, error) from None
-            found += [each for each in there if left_out.isdisjoint(_seen(base, each).parts)]
+            found += [
+                each for each in there if left_out.isdisjoint(_seen(base, each).parts) and logs not in each.parents
+            ]
     for path in sorted(set(found)):
         yield str(_seen(base, path)), _digest(step, path)
 

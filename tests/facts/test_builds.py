@@ -123,6 +123,20 @@ def test_what_a_link_leads_to_counts_where_the_link_is_copied(tmp_path: Path, co
     assert tag(tmp_path) != first
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_logs_in_a_context_are_no_input(tmp_path: Path, context: Path, link: bool) -> None:
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    (context / "logs" / "runs").mkdir(parents=True)
+    folder = context
+    if link:
+        (folder := tmp_path / "link").symlink_to(context)
+    own = {"settings": {"log_dir": str(folder / "logs")}}
+    before, other = states(tmp_path, **own)[0].inputs, states(tmp_path)[0].inputs
+    (context / "logs" / "runs" / "a.log").write_text("more")
+    assert states(tmp_path, settings={"log_dir": str(folder / "logs")})[0].inputs == before
+    assert states(tmp_path)[0].inputs != other
+
+
 def test_a_tag_changes_with_the_base_image(tmp_path: Path, context: Path) -> None:
     assert tag(tmp_path, base="sha256:1") != tag(tmp_path, base="sha256:2")
 

@@ -213,6 +213,20 @@ def test_a_build_that_fails_tells_the_line_and_what_it_wrote(
     assert "DEPRECATED" not in "\n".join(caught.value.tail())
 
 
+def test_an_old_buildkit_fails_at_here_documents(tmp_path: Path) -> None:
+    err = "ERROR: failed to solve: rpc error: code = Unknown desc = failed to solve with frontend dockerfile.v0: "
+    err += "failed to create LLB definition: dockerfile parse error line 3: unknown instruction: HELLO\n"
+    facts = build_facts(tmp_path, FakePrograms(answers={"docker build": Answer(code=1, err=err)}, otherwise=Answer()))
+    facts.builds[0].dockerfile.write_text("FROM a\nCOPY <<EOF /x\nhello\nEOF\n")
+    with pytest.raises(CommandFailed) as caught:
+        act(steps(facts)["build: api"])
+    assert (
+        caught.value.what
+        == "the build of 'api' failed: ERROR: dockerfile parse error line 3: unknown instruction: HELLO"
+    )
+    assert "# syntax=docker/dockerfile:1" in caught.value.fix
+
+
 def test_a_base_that_is_another_builds_image_is_told(tmp_path: Path) -> None:
     err = "pull access denied for shop/base, repository does not exist or may require 'docker login'"
     facts = build_facts(tmp_path, FakePrograms(answers={"docker build": Answer(code=1, err=err)}, otherwise=Answer()))

@@ -165,9 +165,11 @@ def test_what_tools_write_beside_an_input_is_none(tmp_path: Path, inputs: list[s
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "HEAD").write_text("1")
     made = facts(tmp_path, {"inputs": inputs})
+    made = replace(made, settings=made.settings.model_copy(update={"log_dir": str(tmp_path / "logs")}))
     before = fingerprint(made, made.settings.steps[0], ())
-    (tmp_path / "smoke" / "__pycache__").mkdir()
-    (tmp_path / "smoke" / "__pycache__" / "a.pyc").write_text("x")
+    for written in ("smoke/__pycache__/a.pyc", "logs/runs/a.log"):
+        (tmp_path / written).parent.mkdir(parents=True)
+        (tmp_path / written).write_text("x")
     (tmp_path / ".git" / "HEAD").write_text("2")
     assert (fingerprint(made, made.settings.steps[0], ()) != before) is counts
 
