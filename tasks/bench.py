@@ -100,7 +100,7 @@ def bench(
         return _script(session, script, here, cluster)
     if runs < 1 or warmups < 0:
         raise BadInput("--runs and --warmups are counts", why="at least one run is timed", fix="--runs 5 --warmups 1")
-    earlier = read(Path(baseline)) if baseline else None
+    earlier = read(baseline) if baseline else None
     conditions = {"cores": cores, "line": line, "timing": timing, "time_scale": time_scale}
     workspaces = {each.name: workspace_for(session, each.setting, cluster, conditions) for each in chosen}
     if purge:
@@ -190,13 +190,13 @@ def _write(session: Session, folder_name: str, results: Results, comparisons: Se
     from tasks.benchmark import report as view
     from tasks.benchmark.results import write
     from tasks.core.files import write_whole
-    from tasks.core.paths import log_folder, run_name
+    from tasks.core.paths import expanded, log_folder, run_name
     from tasks.core.redact import redact
     from tasks.view.console import out, width_of
 
     out(["", *view.text(results, comparisons, width=width_of(sys.stdout)), ""])
     if folder_name:
-        folder = Path(folder_name).expanduser().absolute()
+        folder = expanded(folder_name).absolute()
     else:
         folder = log_folder(Path(session.settings.log_dir)) / "bench-results" / run_name("bench", session.started)
     try:
@@ -227,7 +227,7 @@ def _recorded(compare: Sequence[str], limit: float | None) -> int:
             why="exactly two are compared: before and now",
             fix="--compare OLD.json --compare NEW.json",
         )
-    before, now = (read(Path(each)) for each in paths)
+    before, now = (read(each) for each in paths)
     comparisons = between(before, now)
     out(view.text(now, comparisons, width=width_of(sys.stdout)))
     return _gate(comparisons, limit)

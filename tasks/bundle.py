@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadInput
+from tasks.core.paths import output_file
 from tasks.run.task import check_format, task
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def bundle(
     settings: bool = False,
 ) -> int:
     """Save everything that a launch needs into one file, load it on another machine, or list it."""
-    path = Path(file).expanduser().absolute()
+    path = output_file(file)
     check_format(format)
     if action == "save":
         return _save(session, path, tuple(images), tuple(exclude), platform)

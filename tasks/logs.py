@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import LaunchError
+from tasks.core.paths import expanded
 from tasks.core.units import count
 from tasks.engine.step import Bounds, Context, Report, Step
 from tasks.run.task import task
@@ -49,7 +50,7 @@ def logs(session: Session, export: str = "", run: str = "") -> int:
     """Show the output of failed steps, or export everything needed to find a failure's cause."""
     from tasks.runs.catalogue import find, read
 
-    log_dir = Path(session.settings.log_dir).expanduser()
+    log_dir = Path(session.settings.log_dir)
     if not export:
         session.show_note()
         return _show(find(log_dir, run))
@@ -60,7 +61,7 @@ def logs(session: Session, export: str = "", run: str = "") -> int:
         if run:
             raise
         recorded = None
-    return _export(session, Path(export).expanduser().absolute(), recorded)
+    return _export(session, expanded(export).absolute(), recorded)
 
 
 def _show(found: Recorded) -> int:

@@ -58,7 +58,7 @@ def _one(session: Session, name: str, against: str, html: str, trace: str, *, fo
     from tasks.runs.text import text
     from tasks.runs.trace import trace_text
 
-    log_dir = Path(session.settings.log_dir).expanduser()
+    log_dir = Path(session.settings.log_dir)
     found = find(log_dir, name)
     run = read(found)
     logs = logs_of(found, run)
@@ -89,7 +89,7 @@ def _history(session: Session, name: str, html: str, *, form: str) -> int:
     from tasks.runs.history import history_text, trend
     from tasks.runs.page import history_html
 
-    log_dir = Path(session.settings.log_dir).expanduser()
+    log_dir = Path(session.settings.log_dir)
     runs = every(log_dir)
     if not name and not runs:
         find(log_dir, "")  # raises the error that there is none
@@ -123,8 +123,9 @@ def _history(session: Session, name: str, html: str, *, form: str) -> int:
 def _write(given: str, name: str, content: str) -> str:
     """Write a file, or one called `name` into a folder; returns its path. Raises `BadInput`."""
     from tasks.core.files import write_whole
+    from tasks.core.paths import output_file
 
-    path = Path(given).expanduser().absolute()
+    path = output_file(given)
     if path.is_dir():
         path /= name
     try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadInput
+from tasks.core.paths import expanded, output_file
 from tasks.run.task import check_format, task
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ def snapshot(
         if session.options.engine == "rehearsal":
             raise BadInput("a rehearsed snapshot has no data", why="it contains nothing real", fix="omit --engine")
         if import_:
-            return snapshot_files.import_file(session, Path(import_).expanduser().absolute(), name, replace_old=replace)
+            return snapshot_files.import_file(session, expanded(import_).absolute(), name, replace_old=replace)
         if not file:
             raise BadInput("--export needs --file FILE", why="the snapshot is written to it", fix="add it")
-        return snapshot_files.export(session, export, Path(file).expanduser().absolute())
+        return snapshot_files.export(session, export, output_file(file))
     return _list(session, as_json=format == "json")
 
 

@@ -54,11 +54,10 @@ def _launch(session: Session, bundle: str, *, recreate: bool, rollback: bool) ->
             why="a bundle is loaded into the Docker engine and the caches of a k3d cluster",
             fix="omit it",
         )
-    from pathlib import Path
-
+    from tasks.core.paths import expanded
     from tasks.run.bundle_load import opened
 
-    with opened(Path(bundle).expanduser().absolute()) as session.bundle:
+    with opened(expanded(bundle).absolute()) as session.bundle:
         return launch(session, recreate=recreate, rollback=rollback)
 
 

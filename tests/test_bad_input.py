@@ -121,6 +121,10 @@ def test_each_broken_file(tmp_path: Path, name: str) -> None:
         (["up", "--set", "cluster.agnets=3"], "cluster.agents"),
         (["up", "--engine", "existing"], "--context"),
         (["docker-tune", "--set", "docker.daemon_json=daemon.json"], "docker.daemon_json"),
+        (["bundle", "list", "~nobody-at-all/x"], "no home folder of that user"),
+        (["report", "--run", "~nobody-at-all/x"], "no home folder of that user"),
+        (["report", "--set", "log_dir=~nobody-at-all/x"], "no home folder of that user"),
+        (["logs", "--export", "~nobody-at-all/x"], "no home folder of that user"),
     ],
 )
 def test_an_option(project: Path, tmp_path: Path, argv: list[str], reported: str) -> None:

@@ -126,7 +126,8 @@ def test_an_export_takes_the_place_of_nothing_else(machine: Machine, tmp_path: P
     if kind == "folder":
         target.mkdir()
     elif kind == "link":
-        target.symlink_to("nowhere")
+        target.symlink_to("theirs")
+        (tmp_path / "theirs").write_text("a year's work")
     elif kind == "pipe":
         os.mkfifo(target)
         with pytest.raises(BadInput, match="cannot be imported"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadInput
 from tasks.core.files import write_whole
+from tasks.core.paths import expanded
 from tasks.core.redact import redact
 from tasks.settings.origin import shown_option
 
@@ -122,10 +123,11 @@ def write(results: Results, path: Path) -> None:
     write_whole(path, redact(json.dumps(document(results), indent=1, ensure_ascii=False)) + "\n")
 
 
-def read(path: Path) -> Results:
-    """Recorded results. Raises `BadInput`."""
+def read(text: str | Path) -> Results:
+    """Recorded results of a file. Raises `BadInput`."""
+    path = expanded(text)
     try:
-        made = json.loads(path.expanduser().read_text(encoding="utf-8"))
+        made = json.loads(path.read_text(encoding="utf-8"))
         if made["kind"] != "bench" or made["schema"] != SCHEMA:
             raise ValueError("it is not a result of bench, or of another version")
         return Results(

@@ -23,6 +23,10 @@ _PRIVATE = 0o700
 _ELSEWHERE = "name a folder of your own in DEPLOY_LOG_DIR"
 _OWN = re.compile(r"(?:\.?latest\.json|runs\Z|rehearsal\Z|bench(?:-results)?\Z|\.?\d{8}T\d{6}\.\d{3}Z-)")
 """Prefixes of names in a log folder, and in its `runs`."""
+_STORED = {
+    "XDG_STATE_HOME": "the state of clusters is stored there",
+    "XDG_CACHE_HOME": "downloaded charts and indexes are stored there",
+}
 _DEFAULT = "openframe-deployment-logs"
 BENCHMARK_LOG = "cluster_setup_benchmark.log"
 OWN_TASKS = "own_tasks"
@@ -88,6 +92,24 @@ def home(environ: Mapping[str, str]) -> Path:
         ) from None
 
 
+def expanded(text: str | Path) -> Path:
+    """A path with `~` and `~user` filled in. Raises `BadInput` for an unknown user."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise BadInput(
+            f"the path {text} cannot be used",
+            why="there is no home folder of that user",
+            fix="correct it; a file whose name begins with ~ is ./~…",
+        ) from None
+
+
+def output_file(text: str) -> Path:
+    """The absolute path of a file to write: where a link leads to, so that the link stays. Raises `BadInput`."""
+    path = expanded(text).absolute()
+    return path.resolve() if path.is_symlink() else path
+
+
 def config_home(environ: Mapping[str, str]) -> Path:
     """The user's configuration folder: XDG_CONFIG_HOME, else ~/.config."""
     given = environ.get("XDG_CONFIG_HOME", "")
@@ -137,7 +159,7 @@ def check_own(path: Path, variable: str) -> None:
     own = f'take ownership: sudo chown -R "$(id -u):$(id -g)" {shlex.quote(str(there))}; or '
     raise BadInput(
         f"{there} cannot be used: {reason}",
-        why=f"it belongs to {owner}{root}" if owner else "the state of clusters is stored there",
+        why=f"it belongs to {owner}{root}" if owner else _STORED[variable],
         fix=(own if reason == os.strerror(errno.EACCES) and (there == path or _is_at_home(there)) else "")
         + f"set {variable} to another folder",
     )
@@ -176,7 +198,7 @@ def log_folder(path: Path) -> Path:
     (see `_surely_logs`): DEPLOY_LOG_DIR=/tmp, set by root, must not
     close /tmp. Raises `BadInput` for a link, a file, another user's folder, or one that cannot be used.
     """
-    path = path.expanduser().absolute()
+    path = path.absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):

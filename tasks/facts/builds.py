@@ -206,7 +206,7 @@ def _inputs(
 
 def _without(logs: str, context: Path, left_out: Ignored) -> Ignored:
     """The same rules, also excluding the log folder, which changes while images are built. Raises OSError."""
-    folder, there = context.resolve(), Path(logs).expanduser().resolve()
+    folder, there = context.resolve(), Path(logs).resolve()
     own = there.relative_to(folder).as_posix() if there.is_relative_to(folder) else ""
     return lambda path, is_folder: path == own or left_out(path, is_folder)
 

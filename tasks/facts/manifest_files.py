@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.clients import kubectl
 from tasks.core.documents import documents, read_text
 from tasks.core.errors import BadInput
+from tasks.core.paths import expanded
 from tasks.core.redact import WORTH_HIDING, conceal
 from tasks.kube.objects import Key, decoded, fill, finish, is_secret, key, opened, refused
 from tasks.process.command import CommandFailed
@@ -144,7 +145,7 @@ def _named(name: str, root: Path) -> list[Path]:
     if "://" in name:
         why = "manifests.files names files of this machine: an address may answer differently at each launch"
         raise BadInput(f"{name} is not a file", why=why, fix="download it once, and name the file or its folder")
-    given = Path(name).expanduser()
+    given = expanded(name)
     path, base = root / given, Path(given.anchor) if given.is_absolute() else root
     if path.exists() or not has_magic(name):
         return [path]

@@ -145,7 +145,7 @@ def learn(session: Session, runs: Sequence[str], name: str) -> int:
             fix="choose one such as laptop-8-cores",
         )
     path = session.root / FOLDER / f"{name}.yaml"
-    log_dir = Path(session.settings.log_dir).expanduser()
+    log_dir = Path(session.settings.log_dir)
     found = [read(find(log_dir, each)) for each in runs]
     launches = [_launch(each) for each in found]
     profile = named(fit(launches, load_profile(session.root, DEFAULT)), found)

@@ -195,7 +195,7 @@ def fingerprint(facts: Facts, step: OwnStep, needs: Sequence[Target]) -> str:
 
 def _digests(facts: Facts, step: OwnStep) -> Iterator[tuple[str, str]]:
     """Each file that is an input, or part of the command, by its path."""
-    base, logs = folder(facts, step), Path(facts.settings.log_dir).expanduser().absolute()
+    base, logs = folder(facts, step), Path(facts.settings.log_dir).absolute()
     named = [_path(base, step, step.command[0]), *(base / each for each in step.command[1:])] if not step.shell else []
     found = [path for path in named if _is_file(path)]
     for pattern in step.inputs or ():

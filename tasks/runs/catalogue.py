@@ -13,7 +13,7 @@ from typing import Any
 
 from tasks.core.errors import BadInput
 from tasks.core.files import file_name
-from tasks.core.paths import log_folder, run_name
+from tasks.core.paths import expanded, log_folder, run_name
 from tasks.core.redact import clean, redact
 from tasks.core.units import MIB
 from tasks.engine.record import RunRecord
@@ -70,7 +70,7 @@ def find(log_dir: Path, given: str) -> Recorded:
     Raises `BadInput` if there is none, or more than one.
     """
     if "/" in given or given.endswith(".json"):
-        return _at(Path(given).expanduser())
+        return _at(expanded(given))
     names = run_names(log_dir)
     if not names:
         raise BadInput(

@@ -193,13 +193,13 @@ def argument(value: str) -> str:
 
 
 def folder(value: str) -> str:
-    """A folder's path; `~` is the user's home."""
-    if value != "~" and not value.startswith("~/"):
+    """A folder's path; `~` is the user's home, `~user` that of another one."""
+    if value != "~" and not (value.startswith("~") and "/" in value):
         return value
     try:
         return str(Path(value).expanduser())
     except RuntimeError:
-        raise ValueError("must not begin with ~: no home folder is known") from None
+        raise ValueError("must not begin with ~: there is no home folder of that user") from None
 
 
 def file(value: str) -> str:

@@ -12,8 +12,17 @@ import pytest
 
 from tasks.core import paths
 from tasks.core.errors import BadInput
-from tasks.core.files import append, file_name
-from tasks.core.paths import cache_folder, check_own, default_folder, log_folder, run_folder, run_name, state_folder
+from tasks.core.files import append, file_name, write_whole
+from tasks.core.paths import (
+    cache_folder,
+    check_own,
+    default_folder,
+    log_folder,
+    output_file,
+    run_folder,
+    run_name,
+    state_folder,
+)
 
 
 @pytest.mark.parametrize("where", [state_folder, cache_folder])
@@ -72,6 +81,17 @@ NOON = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
+
+
+def test_a_file_that_a_link_names_is_written_and_the_link_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk/file")
+    write_whole(output_file("~/link"), "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "file").read_text() == "new"
 
 
 def test_a_missing_folder_is_made_with_its_parents_and_is_private(tmp_path: Path) -> None:

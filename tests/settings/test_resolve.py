@@ -226,7 +226,7 @@ def test_what_has_a_slash_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("low-memry", ["'low-memry'", "ci, low-memory", "did you mean low-memory?"]),
         ("qqq", ["there are ci, low-memory"]),
         ("./nowhere.yaml", ["there is no file"]),
-        ("~nobody-at-all/x.yaml", ["there is no file"]),
+        ("~nobody-at-all/x.yaml", ["no home folder of that user"]),
         ("mine.yaml", ["write ./mine.yaml"]),
         ("a\x00b", ["'a\\x00b'", "it is not a file name"]),
         ("\udcff", ["'\\udcff'"]),
