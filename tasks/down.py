@@ -71,12 +71,12 @@ def _foreign(session: Session, *, yes: bool, refused: str) -> None:
             why="that cluster and its registries are not managed by this project",
             fix="omit it",
         )
-    from tasks.run import own_steps, uninstall
+    from tasks.run import inventory, own_steps, uninstall
     from tasks.run.gather import gather
     from tasks.run.session import bounds
 
     facts = gather(session, ("helm",), refuse=False)
-    scope = uninstall.read(facts)
+    scope = inventory.read(facts)
     steps = own_steps.before_removal(facts, uninstall.steps(facts, scope))
     doing = [step for step in steps if step.skip is None]
     if doing and not yes:

@@ -212,7 +212,7 @@ def test_a_namespace_that_others_use_stays_and_is_told_before_the_question(
     shared.api.put(deployment("theirs", "platform"))
     monkeypatch.setattr("sys.stdin", Stdin("team\n", terminal=True))
     assert leave(shared) == 0
-    assert "This stays:\n  namespace platform: this project did not create everything" in capsys.readouterr().out
+    assert "This stays:\n  namespace platform: not everything in it goes" in capsys.readouterr().out
     assert deleted_things(shared) == ["helm uninstall web"]
     assert shared.states()["down: namespace platform"] == "skipped"
 

@@ -48,6 +48,33 @@ def test_there_what_is_absent_is_installed_and_only_what_we_installed_is_upgrade
 
 
 @pytest.mark.parametrize(
+    ("meta", "refused"),
+    [
+        ({"annotations": {"meta.helm.sh/release-name": "web"}, "managedFields": [{"manager": "kubectl-apply"}]}, False),
+        ({"managedFields": [{"manager": "helm"}, {"manager": "controller"}]}, False),
+        ({"annotations": {"meta.helm.sh/release-name": "other"}, "managedFields": [{"manager": "helm"}]}, True),
+        ({"managedFields": [{"manager": "kubectl-create"}]}, True),
+    ],
+    ids=["restored by hand", "rewritten by a controller", "of another release", "recreated by others"],
+)
+def test_an_object_of_a_release_that_is_others_by_now_is_not_changed(
+    tmp_path: Path, meta: Object, refused: bool
+) -> None:
+    part = obj("ConfigMap", "c", "web")
+    programs = FakePrograms(answers={"helm": "{}"})
+    facts = of(tmp_path, None, programs, engine="existing")
+    installed = stored(manifest=manifest(part), **{CREATED_BY: "me.dev"})
+    reached(facts, FakeApi(installed, obj("ConfigMap", "c", "web", metadata=meta)))
+    step = named(helm.steps(facts))[INSTALL]
+    if refused:
+        with pytest.raises(Foreign, match="web/configmap/c is in the cluster"):
+            given.act(step)
+        assert programs.lines == []
+    else:
+        given.act(step)
+
+
+@pytest.mark.parametrize(
     ("changes", "refused"),
     [
         ({}, False),

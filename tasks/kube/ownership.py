@@ -135,6 +135,19 @@ def _said(obj: Mapping[str, Any]) -> Iterator[str]:
         yield f"field manager {', '.join(managers)}"
 
 
+def taken(item: Mapping[str, Any], release: str, namespace: str) -> bool:
+    """Whether an object that this release once created is no longer its own.
+
+    Another release has taken it over, or others have removed and recreated it. Helm does not check that when it
+    upgrades, and only its later versions do when they uninstall (3.19: no, 4.3: yes).
+    """
+    notes = item["metadata"].get("annotations") or {}
+    if RELEASE_NAME in notes:
+        return (notes[RELEASE_NAME], notes.get(RELEASE_NAMESPACE, namespace)) != (release, namespace)
+    managers = [str(entry.get("manager")) for entry in _entries(item)]
+    return bool(managers) and not any(each.startswith("helm") for each in managers)  # 3 uses its program's name
+
+
 def installed_by(live: LiveRelease) -> str:
     """Who installed a release, for a message."""
     other = live.labels.get(CREATED_BY)

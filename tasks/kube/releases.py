@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tasks.kube.objects import Key
+from tasks.clients.helm import KEEP
+from tasks.kube.objects import Key, Resources, live
 from tasks.kube.readiness import waits_for
 from tasks.settings.derived import FINGERPRINT
 
@@ -76,6 +77,12 @@ class LiveRelease:
         """The objects of its manifest as rendered."""
         items = documents(self._manifest)
         return {ref: item for item in items if (ref := _ref(item, self.namespace)) is not None}
+
+    @cached_property
+    def kept(self) -> frozenset[Key]:
+        """The objects that Helm leaves when it uninstalls it, since its chart says so; without CRDs in `crds/`."""
+        notes = {ref: _part(_part(item, "metadata"), "annotations") for ref, item in self.configured.items()}
+        return frozenset(ref for ref, each in notes.items() if each.get(KEEP) == "keep")
 
     @property
     def values(self) -> Mapping[str, Any]:
@@ -156,6 +163,12 @@ def releases(api: Api, only: tuple[str, str] | None = None) -> dict[tuple[str, s
         labels = secret["metadata"].get("labels") or {}
         revisions[secret["metadata"]["namespace"], labels.get("name", "")].append(secret)
     return {place: _release(*place, *sorted(found, key=_revision)) for place, found in revisions.items()}
+
+
+def present(api: Api, release: LiveRelease) -> dict[Key, Mapping[str, Any]]:
+    """The objects of a release's manifest that exist. Raises `ApiError`."""
+    found = live(api, Resources(api), release.objects)
+    return {key: item for key, item in found.items() if item is not None}
 
 
 def awaited_refs(manifest: str, namespace: str) -> tuple[Key, ...]:

@@ -20,8 +20,8 @@ from tasks.kube.apply import line, stream
 from tasks.kube.client import ApiError
 from tasks.kube.drift import conflicts, notes, yielding
 from tasks.kube.objects import FIELD_MANAGER, Key, Resources, digest, display, fill, key, live
-from tasks.kube.ownership import CREATED_BY, Foreign, installed_by, owner_of, refused
-from tasks.kube.releases import documents, release_in
+from tasks.kube.ownership import CREATED_BY, Foreign, installed_by, owner_of, refused, taken
+from tasks.kube.releases import documents, present, release_in
 from tasks.process.command import CommandFailed
 from tasks.settings.derived import FINGERPRINT
 from tasks.settings.needs import refuse_unknown
@@ -204,6 +204,9 @@ def install_or_upgrade(facts: Facts, release: Release) -> dict[str, Any]:
         raise refused(_where(facts), {f"{release.namespace}/release/{release.name}": installed_by(there)})
     if there.status == "uninstalled":  # with --keep-history: `upgrade` has nothing to start from
         return {"verb": "install --replace", "labels": {CREATED_BY: facts.environment}}
+    others = [each for each in present(facts.api(), there).values() if taken(each, release.name, release.namespace)]
+    if others:
+        raise refused(_where(facts), {display(each): owner_of(each) for each in others})
     return {"verb": "upgrade"}
 
 

@@ -14,7 +14,8 @@ from tasks.kube.objects import finish, key
 from tasks.kube.ownership import CREATED_BY
 from tasks.kube.releases import LiveRelease
 from tasks.kube.wait import NotInTime
-from tasks.run.uninstall import CUSTOM, DEFINITIONS, NAMESPACES, OBJECTS, Scope, Target, read, steps
+from tasks.run.inventory import Scope, Target, read
+from tasks.run.uninstall import CUSTOM, DEFINITIONS, NAMESPACES, OBJECTS, steps
 from tests import given
 from tests.given_direct import DirectApi
 from tests.given_live import Object, created, deployment, eager, manifest, named, obj, reached, stored, uid_given
@@ -101,7 +102,7 @@ def test_whatever_others_have_in_a_namespace_makes_it_stay(
     tmp_path: Path, there: list[Object], guest: str | None
 ) -> None:
     left = looked(tmp_path, SPACE, POLICY, *EVERYWHERE, *there)
-    why = f"this project did not create everything in it: {guest}"
+    why = f"not everything in it goes: {guest}"
     assert left.staying == ({"namespace platform": why} if guest else {})
     assert names(left.namespaces) == ([] if guest else ["Namespace platform"])
     assert "NetworkPolicy p" in names(left.objects)
@@ -173,6 +174,40 @@ def test_custom_resources_go_first_those_of_releases_too_but_not_what_is_to_be_k
     left = looked(tmp_path, SPACE, own, helms, remaining, held, bound, releases=(part,))
     assert names(left.custom) == ["ConfigMap held", "Database helms", "Database own"]
     assert names(left.objects) == ["PersistentVolumeClaim v"]
+
+
+def test_a_release_stays_with_an_object_that_is_others_by_now(tmp_path: Path) -> None:
+    """Helm removes what the manifest names, whoever created it since."""
+    theirs = obj("ConfigMap", "c", "platform", metadata={"managedFields": [{"manager": "kubectl-create"}]})
+    own = release(objects=[obj("ConfigMap", "c", "platform")])
+    left = looked(tmp_path, SPACE, theirs, releases=(own,))
+    assert left.releases == ()
+    why = "Helm would remove what is others' by now: configmap platform/c (field manager kubectl-create)"
+    assert left.staying["release web in platform"].startswith(why)
+    programs = FakePrograms(answers={"helm": ""})
+    facts, api = of(tmp_path, theirs)
+    api.put(stored(namespace="platform", manifest=manifest(obj("ConfigMap", "c")), **{CREATED_BY: "me.dev"}))
+    with pytest.raises(LaunchError, match="was not uninstalled") as caught:
+        given.act(named(steps(_with(facts, programs), Scope(releases=(own,))))["down: release platform/web"])
+    assert caught.value.why == why
+    assert programs.lines == []
+
+
+def test_what_a_chart_keeps_stays_with_its_namespace_and_so_do_its_crds_all_by_name(tmp_path: Path) -> None:
+    keep = {"annotations": {"helm.sh/resource-policy": "keep"}}
+    data = obj("PersistentVolumeClaim", "data", "platform", metadata=keep)
+    kept, other = (obj("CustomResourceDefinition", f"{name}.data.example.com", metadata=keep) for name in "ab")
+    gone, going = (obj("CustomResourceDefinition", f"{name}.data.example.com") for name in "cd")
+    own = release(objects=[data, kept, going], crds=(other, gone))
+    left = looked(tmp_path, SPACE, data, kept, other, going, releases=(own,))
+    assert [each.name for each in left.releases] == ["web"]
+    assert left.staying == {
+        "persistentvolumeclaim platform/data": "the chart of the release web keeps it (helm.sh/resource-policy)",
+        "CRDs of the release web": "Helm leaves these of its chart; unless others use them: "
+        "kubectl delete crd a.data.example.com b.data.example.com",
+        "namespace platform": "not everything in it goes: persistentvolumeclaim platform/data",
+    }
+    assert (left.namespaces, left.claims) == ((), ())
 
 
 def test_a_crd_of_ours_stays_while_others_have_resources_of_it(tmp_path: Path) -> None:
