@@ -71,7 +71,7 @@ def plan(
     if diff or exit_code:
         _check_diff(format, diff=diff, conditions=conditions)
     up.refuse_options(session, recreate=recreate)
-    facts = gather(session, session.backend.parts)
+    facts = gather(session, session.backend.parts, live=not recreate)
     steps = planned(session, facts, recreate=recreate)
     if conditions.asked:
         return _predict(session, conditions, steps, facts, form=format)

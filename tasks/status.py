@@ -94,8 +94,8 @@ def judge(facts: Facts, name: str) -> tuple[list[Row], int]:
     presence = facts.cluster.presence
     if facts.owns_cluster:
         if presence.to_create:
-            why = "" if presence is Presence.ABSENT else "its creation was not completed"
-            return [Row(what=f"cluster {name}", state="absent", detail=why or "invoke up creates it")], ABSENT
+            why = "" if presence is Presence.ABSENT else f"{facts.cluster.incomplete}: "
+            return [Row(what=f"cluster {name}", state="absent", detail=f"{why}invoke up creates it")], ABSENT
         if presence is Presence.STOPPED:
             down = [node.condition for node in facts.cluster.nodes if not node.running]
             state = "paused" if facts.cluster.only_paused else "stopped"

@@ -49,7 +49,11 @@ def test_all_is_as_configured(launched: Machine, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    ("complete", "detail"), [(True, "invoke up creates it"), (False, "its creation was not completed")]
+    ("complete", "detail"),
+    [
+        (True, "invoke up creates it"),
+        (False, "its creation was never recorded as complete: invoke up creates it"),
+    ],
 )
 def test_nothing_is_there(machine: Machine, capsys: pytest.CaptureFixture[str], complete: bool, detail: str) -> None:
     if not complete:

@@ -131,11 +131,10 @@ def container_state(inspected: Mapping[str, Any], now: float | None = None) -> C
 
 def last_words(programs: Programs, name: str) -> str:
     """The line of a container's log that explains its end best; empty if there is none."""
-    try:
+    with contextlib.suppress(LaunchError):
         done = programs.run(docker.logs(name), quiet=True)
-    except LaunchError:
-        return ""
-    return telling_line(done.out + done.err)
+        return telling_line(done.out + done.err)
+    return ""
 
 
 def telling_line(log: str) -> str:
@@ -271,6 +270,11 @@ class ClusterState:
     def label(self) -> str:
         """The settings at its creation, from a label of its first server; empty if it has none."""
         return self.first.labels.get(docker.CONFIG_LABEL, "") if self.first else ""
+
+    @property
+    def incomplete(self) -> str:
+        """Why it has to be created again although nodes of it exist."""
+        return "its creation was never recorded as complete" if self.first else "its server's container is gone"
 
     def port(self, inside: int, *, first_server: bool = False) -> int | None:
         """The host port for a port of the cluster: on server-0, or preferably on the load balancer."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
+from tasks.core.errors import Drifted
 from tasks.core.files import sha256
 from tasks.facts.facts import AUTHORITIES, NETWORK_SETTINGS, PROXY_VARIABLES
 from tasks.k3d.arguments import CONTROLLERS, arguments
@@ -24,7 +25,7 @@ from tasks.settings.origin import concealed
 from tasks.settings.valid import host_ports
 
 if TYPE_CHECKING:
-    from tasks.facts.cluster import Node
+    from tasks.facts.cluster import ClusterState, Node
     from tasks.facts.facts import Facts, Shape
     from tasks.settings.schema import Settings
 
@@ -134,10 +135,30 @@ def changed(settings: Settings, shape: Shape, label: str, nodes: Sequence[Node] 
     return found
 
 
+def lost(cluster: ClusterState) -> list[str]:
+    """Servers of its creation whose containers have been removed since, by name."""
+    there = [node.name for node in cluster.of("server")]
+    created = int(recall(cluster.label).get("cluster.servers", "0"))
+    names = (f"k3d-{cluster.name}-server-{number}" for number in range(created))
+    return [name for name in names if name not in there] if len(there) < created else []
+
+
+def lost_servers(facts: Facts) -> Drifted | None:
+    """The error for a cluster that has lost servers: k3d cannot add one that has the data of the others."""
+    if not (gone := lost(facts.cluster)):
+        return None
+    return Drifted(
+        f"the cluster '{facts.name}' has lost {', '.join(gone)}",
+        why="; ".join(differences(facts)) + "; k3d cannot add a server in place",
+        fix="save what you need, if the API answers; invoke up --recreate recreates the cluster (its data is lost)",
+    )
+
+
 def differences(facts: Facts) -> list[str]:
-    """`changed` for the cluster in the facts."""
+    """`lost` and `changed` for the cluster in the facts."""
     cluster = facts.cluster
-    return changed(facts.settings, facts.shape, cluster.label, cluster.nodes)
+    gone = [f"the server {name}: its container was removed" for name in lost(cluster)]
+    return [*gone, *changed(facts.settings, facts.shape, cluster.label, cluster.nodes)]
 
 
 def _details(settings: Settings, shape: Shape, path: str, nodes: Sequence[Node]) -> list[str]:

@@ -70,7 +70,7 @@ def _making(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> Iter
             task=TASK,
             action=partial(clear, facts),
             retry=Retry(attempts=6, first=2.0, cap=4.0),
-            why="its creation was never recorded as complete",
+            why=facts.cluster.incomplete,
             expected=1.0,
         )
         needs = (REMOVE_INCOMPLETE, *needs)
@@ -297,9 +297,10 @@ def _limit(facts: Facts, role: str, cpus: float, memory: int, count: int, contex
 
 
 def _mark(facts: Facts, context: Context) -> None:
-    """Put the marker into server-0, and record that container's id: the next run need not read the marker."""
-    container = f"k3d-{facts.name}-server-0"
-    _put_text(facts, f"{facts.name}\n", container, MARKER, context)
+    """Put the marker into all servers, since each may be removed; and record the id of server-0, to save a query."""
+    container, *others = (f"k3d-{facts.name}-server-{number}" for number in range(facts.settings.cluster.servers))
+    for each in (container, *others):
+        _put_text(facts, f"{facts.name}\n", each, MARKER, context)
     found = docker.inspected(facts.programs.run(docker.inspect([container]), context).out)
     if found:
         write_whole(facts.paths.complete, f"{found[0]['Id']}\n")

@@ -43,8 +43,8 @@ _OLD = 2 * 86400.0
 """Seconds: more than the longest step may take."""
 
 
-def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> Facts:
-    """Query the engine, or the context's cluster, and the API of a running cluster, for these parts of a launch.
+def gather(session: Session, parts: Collection[str], *, refuse: bool = True, live: bool = True) -> Facts:
+    """Query the engine, or the context's cluster, and the API of a running cluster (if `live`), for parts of a launch.
 
     `refuse`: whether to check the owner of the cluster, its objects and its releases. Raises `NoEngine`, `BadInput` (a
     setting, a secret, a context, or a k3d cluster of another owner), `Foreign`, and `ApiError`.
@@ -77,7 +77,7 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
     if facts.owns_cluster:
         if refuse:
             refuse_foreign(facts.cluster)
-        if facts.cluster.presence is not Presence.RUNNING or not (NEEDS_CLUSTER | {"cluster"}) & set(parts):
+        if not live or facts.cluster.presence is not Presence.RUNNING or not (NEEDS_CLUSTER | {"cluster"}) & set(parts):
             return facts
     facts = with_live(facts, parts)
     if refuse:
@@ -158,9 +158,8 @@ def _located(facts: Facts) -> Facts:
 
 def with_builds(session: Session, facts: Facts, parts: Collection[str]) -> Facts:
     """The same facts with the builds from the current files. Raises `BadInput`."""
-    found = _builds(session, parts, lambda: facts.host or engine(facts.programs))
     facts.outputs.own.clear()  # they refer to images
-    return _located(replace(facts, builds=found))
+    return _located(replace(facts, builds=_builds(session, parts, lambda: facts.host or engine(facts.programs))))
 
 
 def _of_engine(session: Session, programs: Programs, parts: Collection[str]) -> dict[str, Any]:
@@ -290,10 +289,9 @@ def _refuse_foreign_objects(facts: Facts, parts: Collection[str]) -> None:
 
 def _reachable(facts: Facts) -> bool:
     """Whether the private kubeconfig of an earlier run is still valid."""
-    path = facts.paths.kubeconfig
-    if not path.exists():
+    if not facts.paths.kubeconfig.exists():
         return False
-    access = credentials(path.read_text(encoding="utf-8"))
+    access = credentials(facts.paths.kubeconfig.read_text(encoding="utf-8"))
     port = _first_api(facts.cluster)
     with contextlib.suppress(ApiError):  # the kubeconfig is outdated: fetch it from the server again
         return access is not None and access.server.endswith(f":{port}") and ready(facts.api())
@@ -306,9 +304,11 @@ def _first_api(cluster: ClusterState) -> int | None:
 
 def _silent(facts: Facts) -> LaunchError:
     from tasks.diagnose.node import is_last, node_death
+    from tasks.k3d.recorded import lost_servers
 
-    first = facts.cluster.first
-    if first is not None:
+    if (lost := lost_servers(facts)) is not None:
+        return lost
+    if (first := facts.cluster.first) is not None:
         done = facts.programs.run(docker.logs(first.name), quiet=True)
         if any(is_last(line) for line in (done.out + done.err).splitlines()):
             return node_death(first.name, 1, False, done.out + done.err)

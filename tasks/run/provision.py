@@ -15,7 +15,7 @@ from tasks.facts.cluster import Presence, cluster_state
 from tasks.facts.facts import Facts
 from tasks.k3d import kubeconfig, removal
 from tasks.k3d.ports import Choosers, choosers, without_cluster
-from tasks.k3d.recorded import differences
+from tasks.k3d.recorded import differences, lost_servers
 from tasks.run.gather import gather, with_builds, with_live
 from tasks.run.session import Session, bounds
 from tasks.settings.derived import PARTS
@@ -50,7 +50,7 @@ def bring_up(
     with session.locked():
         session.open_logs()
         session.ensure_programs()
-        facts = gather(session, parts)
+        facts = gather(session, parts, live=remove is None)
         if not facts.owns_cluster:
             facts, steps, earlier = _planned(session, facts, parts, plan, ((), ()))
             steps = _without_done(steps, {step.name for step in earlier[0]})
@@ -179,6 +179,8 @@ def refuse_drift(facts: Facts) -> None:
     if not facts.cluster.presence.complete:
         return
     differs = differences(facts)
+    if (lost := lost_servers(facts)) is not None:
+        raise lost
     if differs:
         raise Drifted(
             f"the cluster '{facts.name}' was created with other settings",

@@ -8,13 +8,13 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tasks.facts.cluster import Node
+from tasks.facts.cluster import Node, Presence
 from tasks.facts.facts import NETWORK_SETTINGS, Network, Ports, Shape
 from tasks.facts.network import network
 from tasks.k3d.config import Files, k3d_config
-from tasks.k3d.recorded import changed, immutable, recall, remembered
+from tasks.k3d.recorded import changed, immutable, lost, recall, remembered
 from tasks.settings.derived import registries_in_use
-from tests.given import node, settings
+from tests.given import cluster_state, node, settings
 from tests.k3d.test_config import RICH, shape
 
 
@@ -196,6 +196,20 @@ def nodes_of(cluster: dict[str, Any]) -> list[Node]:
             )
         )
     return found
+
+
+@pytest.mark.parametrize(
+    ("there", "gone"),
+    [
+        (["server-0", "server-1", "server-2", "agent-0"], []),
+        (["server-1", "server-2", "agent-0"], ["k3d-openframe-dev-server-0"]),
+        (["server-0", "server-1", "server-2-0"], []),  # added by `k3d node create`
+    ],
+)
+def test_a_server_whose_container_was_removed_is_named(there: list[str], gone: list[str]) -> None:
+    label = remembered(settings(cluster={"servers": 3}), shape())
+    nodes = [node(each, labels={"openframe.config": label}) for each in there]
+    assert lost(cluster_state(Presence.RUNNING, *nodes)) == gone
 
 
 def differences(now: dict[str, Any], old: dict[str, Any] | None = None) -> list[str]:

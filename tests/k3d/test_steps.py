@@ -81,10 +81,9 @@ def test_more_of_it_is_expected_to_take_longer(tmp_path: Path) -> None:
     assert expected(0) < expected(1) < expected(1, loadbalancer=True) < expected(1, servers=3)
 
 
-SERVER = "k3d-openframe-dev-server-0"
-
-
-def test_the_mark_goes_into_the_first_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("servers", [1, 3])
+def test_the_mark_goes_into_each_server(tmp_path: Path, servers: int) -> None:
+    """Any of them may be removed later: a cluster without the mark is removed by the next launch."""
     seen: list[str] = []
 
     def copy(call: Any) -> str:
@@ -92,14 +91,15 @@ def test_the_mark_goes_into_the_first_server(tmp_path: Path) -> None:
         return ""
 
     fake = FakePrograms(answers={"docker cp": copy, "docker container inspect": json.dumps([{"Id": "id-of-it"}])})
-    given = facts(tmp_path, fake)
+    given = facts(tmp_path, fake, settings=settings(cluster={"servers": servers}))
     given.paths.state.mkdir(parents=True)
     act(next(step for step in steps(given) if step.name == MARK))
+    names = [f"k3d-openframe-dev-server-{number}" for number in range(servers)]
     assert fake.lines == [
-        f"docker cp {given.paths.state}/{SERVER}.part {SERVER}:/openframe-complete",
-        f"docker container inspect {SERVER}",
+        *(f"docker cp {given.paths.state}/{each}.part {each}:/openframe-complete" for each in names),
+        f"docker container inspect {names[0]}",
     ]
-    assert seen == ["openframe-dev\n"]
+    assert seen == ["openframe-dev\n"] * servers
     assert list(given.paths.state.iterdir()) == [given.paths.complete]
     assert given.paths.complete.read_text(encoding="utf-8") == "id-of-it\n"
 
