@@ -80,6 +80,7 @@ class FakePrograms(Programs):
     ) -> Completed:
         if context is not None and context.cancelled.is_set():
             raise Stopped(context.step)
+        quiet = quiet or command.secret
         call = Call(command=command, env={**self.env, **command.env}, quiet=quiet, context=context, listen=listen)
         self.calls.append(call)
         answer = self._answer(call)

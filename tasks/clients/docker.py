@@ -58,8 +58,8 @@ def published() -> Command:
 
 
 def inspect(ids: Sequence[str]) -> Command:
-    """Details of containers; missing ones are skipped (code 1)."""
-    return Command(argv=("docker", "container", "inspect", *ids), ok=(0, 1))
+    """Details of containers, with the token of a cluster in those of its nodes; missing ones are skipped (code 1)."""
+    return Command(argv=("docker", "container", "inspect", *ids), ok=(0, 1), secret=True)
 
 
 def inspected(out: str) -> list[dict[str, Any]]:

@@ -152,8 +152,12 @@ def _scheme(match: re.Match[str]) -> str:
 
 def _forms(value: str) -> set[str]:
     raw = value.encode("utf-8", "surrogateescape")
+    go = json.dumps(value, ensure_ascii=False)[1:-1]  # Go's encoder also escapes what means something in HTML
+    for sign in "<>&":
+        go = go.replace(sign, f"\\u{ord(sign):04x}")
     return {
         value,
+        go,
         base64.b64encode(raw).decode(),
         json.dumps(value)[1:-1],
         json.dumps(value, ensure_ascii=False)[1:-1],

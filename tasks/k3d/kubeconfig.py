@@ -81,7 +81,7 @@ def _copied(facts: Facts, container: str, context: Context | None) -> str:
     found = facts.cluster.first if facts.cluster.presence.complete else None
     server = found.id if found is not None else ""
     if found is None:
-        inspected = docker.inspected(facts.programs.run(docker.inspect([container]), context, quiet=True).out)
+        inspected = docker.inspected(facts.programs.run(docker.inspect([container]), context).out)
         mine = owner_of(facts.shape.owner)
         made = read(facts.name, inspected, complete=True, claim=Claim(owner=mine) if mine is not None else None)
         refuse_foreign(made)

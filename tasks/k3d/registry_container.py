@@ -111,7 +111,7 @@ def _creating(facts: Facts, name: str, cache: Cache | None) -> Making:
                 return run_command(facts.programs, docker.run_registry(spec), context).out.strip()
             made = run_command(facts.programs, docker.create_registry(spec), context).out.strip()
             if configured:
-                found = docker.inspected(facts.programs.run(docker.inspect([name]), context, quiet=True).out)
+                found = docker.inspected(facts.programs.run(docker.inspect([name]), context).out)
                 copy = docker.copy_in(private(configured, ".yml"), name, _configured_by(found))
                 run_command(facts.programs, copy, context)
             if network.authorities:

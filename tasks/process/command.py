@@ -38,6 +38,8 @@ class Command:
     deadline: float = 60.0
     """Seconds."""
     ok: tuple[int, ...] = (0,)
+    secret: bool = False
+    """Whether its output may contain secrets: it is not logged, and errors do not show stdout."""
     kept: int | None = None
     """Bytes of output that are retained, from the end of either stream; None: all."""
 

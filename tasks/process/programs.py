@@ -80,7 +80,7 @@ class Programs:
         `listen` gets each line of stdout and stderr as it arrives. `quiet` keeps the output out of the
         step's log, and stdout out of errors: for output that may contain secrets.
         """
-        path = self.find(command.argv[0])
+        path, quiet = self.find(command.argv[0]), quiet or command.secret
         begin = time.monotonic()
         if context is not None and context.cancelled.is_set():
             raise Stopped(context.step)

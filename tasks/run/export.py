@@ -145,7 +145,11 @@ class ClusterDump:
         return made
 
     def _conceal(self) -> None:
-        if self.facts.owns_cluster and self.facts.cluster.first is None:
+        first = self.facts.cluster.first
+        if self.facts.owns_cluster and first is None:
+            return
+        if first is not None and first.state in (ContainerState.STOPPED, ContainerState.PAUSED):
+            self.export.missing.append(f"the API: {first.name} {first.state.value}")
             return
         with self.export.collecting("the API"):
             connect(self.facts)
@@ -286,7 +290,8 @@ class ClusterDump:
             if node.role in ("server", "agent") and not (self.facts.backend.rehearsed and node.running):
                 with self.export.collecting(f"the log of {node.name}"):
                     said = self._said(node.name)
-            ended = not node.running or (self.api is None and any(is_last(line) for line in said.splitlines()))
+            over = not node.running and node.state is not ContainerState.PAUSED
+            ended = over or (self.api is None and any(is_last(line) for line in said.splitlines()))
             if said and ended:
                 death = node_death(node.name, node.exit_code, node.state is ContainerState.LOOPING, said)
                 yield from (f"  {line}" for line in str(death).splitlines())

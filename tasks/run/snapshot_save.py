@@ -141,7 +141,7 @@ def save_steps(saving: Saving) -> list[Step]:
 def _look(saving: Saving, context: Context) -> Report:
     facts = saving.facts
     programs, nodes = facts.programs, saving.nodes
-    found = docker.inspected(programs.run(docker.inspect([node.id for node in nodes]), context, quiet=True).out)
+    found = docker.inspected(programs.run(docker.inspect([node.id for node in nodes]), context).out)
     by_id = {each["Id"]: each for each in found}
     for node in nodes:
         mounts = {each.get("Destination"): each for each in by_id.get(node.id, {}).get("Mounts", ())}

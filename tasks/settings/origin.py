@@ -202,23 +202,46 @@ def may_be_secret(name: str, line: str = "") -> bool:
 
 
 _VALUE = re.compile(
-    rf"""({_WORDS}["']?[ \t]*[:=][ \t]*|\bBearer )(?!<set )(\\?"[^"\n]*"|'[^'\n]*'|[^\s"'{{}}\[\],]+)""",
+    rf"""({_WORDS}(?:\\?["']|&\#3[49];)?[ \t]*[:=][ \t]*|--(?:[\w-]*-)?{_WORDS}[ \t]+(?!-)|\bBearer )"""
+    r"""(?!<set |(?:true|false|null)\b)(\\"(?:\\{3}"|[^"\\\n]|\\[^"])*\\"|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|"""
+    r"""(?:[^\s"'{}\[\],\\]|\\[^\s"])+)""",
     re.IGNORECASE,
 )
-"""`_ASSIGNED` up to the end of the value. kubectl prints `<set to the key …>` for a variable from a Secret."""
+"""`_ASSIGNED` up to the end of the value, also in HTML and after an option.
+
+kubectl prints `<set to the key …>` for a variable from a Secret.
+"""
+_FORMS = {
+    "eyJ": re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+"),  # a JSON Web Token
+    "gh": re.compile(r"\bgh[pousr]_\w{20,}|\bgithub_pat_\w{20,}"),
+    "glpat-": re.compile(r"\bglpat-[\w-]{16,}"),
+    "xox": re.compile(r"\bxox[abprs]-[\w-]{10,}"),
+    "AKIA": re.compile(r"\bAKIA[0-9A-Z]{16}\b"),
+}
+"""Secrets that are recognised by their form, each with a text in it: searching that first is cheap."""
 _PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----[^-]*")
 _PARTS = ("pass", "pwd", "token", "credential", "secret", "key", "bearer")
 """Each line that `_VALUE` may match has one of these: checking them first takes a tenth of the time."""
 
 
 def without_assigned(text: str) -> str:
-    """The text with `***` for assignments to names of secrets, and for private keys."""
+    """The text with `***` for assignments to names of secrets, for private keys and well-known tokens."""
     text = _PRIVATE_KEY.sub(rf"-----BEGIN \1-----{MASK}", text)
+    for part, form in _FORMS.items():
+        text = form.sub(MASK, text) if part in text else text
     lines = text.split("\n")
     for number, low in enumerate(text.lower().split("\n")):
         if any(part in low for part in _PARTS):
-            lines[number] = _VALUE.sub(rf"\1{MASK}", lines[number])
+            lines[number] = _VALUE.sub(_masked_value, lines[number])
     return "\n".join(lines)
+
+
+def _masked_value(match: re.Match[str]) -> str:
+    """In the quotes of the value, or of its name, so that JSON stays JSON."""
+    quote = next((sign for sign in ('\\"', '"', "'") if match[2].startswith(sign)), "")
+    named = re.search(r'(\\?")[ \t]*:', match[1])
+    quote = quote or (named[1] if named else "")
+    return f"{match[1]}{quote}{MASK}{quote}"
 
 
 def _names_secret(name: object) -> bool:

@@ -33,6 +33,7 @@ PEM = "-----BEGIN KEY-----\nMIIBVgIBADANBgkqhkiG9w0BAQ\nEFAASCAUAwggE8AgEAAkEAq7
         ("hunter22\n", b64("hunter22"), "***"),
         ("hunter22\n", b64("hunter22\n"), "***"),
         ('a"b\\c d', f'{{"k": {json.dumps(chr(97) + chr(34) + "b" + chr(92) + "c d")}}}', '{"k": "***"}'),
+        ("a<b>&c", '{"k": "a\\u003cb\\u003e\\u0026c"}', '{"k": "***"}'),
         ("pässwörd", json.dumps("pässwörd"), '"***"'),
         ("pa/ss wö", "https://u:pa%2Fss%20w%C3%B6@host", "https://u:***@host"),
         ("pa/ss wö", "https://u:pa/ss%20w%C3%B6@host", "https://u:***@host"),

@@ -273,6 +273,7 @@ def test_any_steps_name_makes_a_file_name(logged: Logged, step: str, name: str) 
 
 def test_quiet_commands_and_commands_of_no_step_leave_no_log(logged: Logged) -> None:
     logged.run(Command(argv=("true",)), quiet=True)
+    logged.run(Command(argv=("true",), secret=True))
     logged.programs.run(Command(argv=("true",)))
     assert list(logged.folder.iterdir()) == []
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from tasks.core.redact import redact
 from tasks.settings.merge import as_json
+from tasks.settings.origin import without_assigned
 from tests.settings.project import project, refused, resolved
 
 PLACES = {
@@ -60,6 +62,36 @@ def test_no_error_of_settings_shows_one(text: str, tmp_path: Path) -> None:
     value = f"c4nary{len(text)}"
     error = refused(project(tmp_path, mine=text.replace("VALUE", value)), profile="mine")
     assert value not in redact(str(error))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('"k3d.cluster.token": "VALUE",', '"k3d.cluster.token": "***",'),
+        ("&#34;k3d.cluster.token&#34;: &#34;VALUE&#34;,", "&#34;k3d.cluster.token&#34;: ***,"),
+        ('{"n":"{\\"password\\":\\"VA LUE\\",\\"n\\":1}"}', '{"n":"{\\"password\\":\\"***\\",\\"n\\":1}"}'),
+        ('["echo \\"AWS_SECRET_ACCESS_KEY=VALUE\\"; x"]', '["echo \\"AWS_SECRET_ACCESS_KEY=***\\"; x"]'),
+        ('{"token": 4711, "b": 1}', '{"token": "***", "b": 1}'),
+        ('{"automountServiceAccountToken": false}', '{"automountServiceAccountToken": false}'),
+        ("DB_PASSWORD='VA LUE' x", "DB_PASSWORD='***' x"),
+        ("run --auth-token VALUE --verbose", "run --auth-token *** --verbose"),
+        ("unknown flag: --token", "unknown flag: --token"),
+        ("DB_PASSWORD: <set to the key x>", "DB_PASSWORD: <set to the key x>"),
+        ("it got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.VALUE back", "it got *** back"),
+        ("cloning with ghp_VALUEVALUEVALUEVALUE1 now", "cloning with *** now"),
+        ("-----BEGIN EC PRIVATE KEY-----\nVALUE\n-----END", "-----BEGIN EC PRIVATE KEY-----***-----END"),
+    ],
+)
+def test_what_is_assigned_to_the_name_of_a_secret_is_masked_and_json_stays_json(text: str, shown: str) -> None:
+    assert without_assigned(text) == shown
+
+
+def test_any_value_is_masked_whole() -> None:
+    for value in ("x", "a b", 'a"b', "a\\b", 'C:\\"', "it's", "two\nlines", "{[,]}", "<&>"):
+        inner = json.dumps({"password": value})
+        found = json.loads(without_assigned(json.dumps({"token": value, "list": [inner]}, indent=1)))
+        assert found["token"] == "***"
+        assert json.loads(found["list"][0]) == {"password": "***"}
 
 
 def test_a_login_in_the_name_of_a_chart_is_refused(tmp_path: Path) -> None:
