@@ -90,13 +90,16 @@ def well(facts: Facts, *, everything: bool = False) -> dict[str, str]:
     wanted = expected_nodes(facts)
     if live.nodes and not live.nodes_unready and len(live.nodes) >= (wanted or 1):
         found[NODES] = f"all {len(live.nodes)} are ready"
+    elif live.nodes_hidden:
+        found[NODES] = "this login may not list them"
     if not live.failing:
         found[ENDPOINTS] = f"{len(live.served)} answer"
     complete = "coredns" in components.off(facts) or "deployment/coredns" in live.system
     waits = components.waited_for(facts, everything=everything)
     system = {key: text for key, text in live.system.items() if waits(key.partition("/")[2])}
     if complete and not any(system.values()):
-        found[SYSTEM_READY] = f"{count(len(system), 'workload')} ready"
+        ready = f"{count(len(system), 'workload')} ready"
+        found[SYSTEM_READY] = ready if system else "there are none, or this login may not read them"
     return found
 
 

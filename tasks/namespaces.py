@@ -45,27 +45,40 @@ def steps(facts: Facts, only: Collection[str] | None = None) -> list[Step]:
     if going:
         found = [_gone(facts, going), replace(apply, needs=(*apply.needs, GONE))]
     if theirs:
-        listed = ", ".join(each["metadata"]["name"] for each in theirs)
-        found.append(Step(name=NAMESPACES_LEFT, task=TASK, skip=f"{listed}: existed before, and not changed"))
+        found.append(
+            Step(name=NAMESPACES_LEFT, task=TASK, skip=_left(facts, [each["metadata"]["name"] for each in theirs]))
+        )
     return found
+
+
+def _left(facts: Facts, names: Sequence[str]) -> str:
+    """Why namespaces of a foreign cluster are not changed."""
+    from tasks.kube.objects import Key
+
+    there = facts.live.objects if facts.live is not None else {}
+    seen = [
+        name for name in names if "uid" in (there.get(Key("v1", "Namespace", None, name)) or {}).get("metadata", {})
+    ]
+    hidden = [name for name in names if name not in seen]
+    texts = ((seen, "existed before, and not changed"), (hidden, "not visible to this login, and not changed"))
+    return "; ".join(f"{', '.join(some)}: {text}" for some, text in texts if some)
 
 
 def _gone(facts: Facts, going: Sequence[str]) -> Step:
     """Objects in a namespace that is being deleted are rejected."""
-    from tasks.kube.objects import deletion_blockers
+    from tasks.kube.objects import Key, Resources, deletion_blockers, live
 
     def act(context: Context) -> Report | None:
         from tasks.kube.wait import poll
 
+        resources = Resources(facts.api())
         left: dict[str, str] = {}
 
         def look() -> bool | None:
-            items = facts.api().get("/api/v1/namespaces")["items"]
+            there = live(facts.api(), resources, [Key("v1", "Namespace", None, name) for name in going])
+            ending = [each for each in there.values() if each and each["metadata"].get("deletionTimestamp")]
             left.clear()
-            for each in items:
-                name, deleted = each["metadata"]["name"], each["metadata"].get("deletionTimestamp")
-                if name in going and deleted:
-                    left[name] = deletion_blockers(each)
+            left.update({each["metadata"]["name"]: deletion_blockers(each) for each in ending})
             context.say(f"{len(left)} of {len(going)} still exist")
             return None if left else True
 

@@ -38,6 +38,10 @@ class DirectApi(FakeApi):
         """Path with query, and object."""
         self.sent: list[tuple[str, str, Object]] = []
         """Method, path with query, and body."""
+        self.granted: dict[str, list[Object]] | None = None
+        """Rules of a login by namespace, if it may not do everything."""
+        self.reviews: list[Object] = []
+        """Questions about rights."""
         self.refused: dict[str, list[Status]] = {}
         """By path without query: the next answers there, before objects are taken."""
         self.watched: list[str] = []
@@ -87,6 +91,9 @@ class DirectApi(FakeApi):
     def send(self, method: str, path: str, body: str) -> Status:
         """As the API server does: creating fails where an object is, deleting where it has another uid."""
         place, obj = path.partition("?")[0], json.loads(body)
+        if place.startswith("/apis/authorization.k8s.io"):
+            self.reviews.append(obj["spec"])
+            return 201, json.dumps({"status": self.reviewed(obj["spec"])})
         with self._lock:
             self.sent.append((method, path, obj))
             if self.refused.get(place):
@@ -104,6 +111,14 @@ class DirectApi(FakeApi):
                 obj = uid_given({**obj, "metadata": {**obj["metadata"], "managedFields": [entry]}})
             self.put(obj)
             return (201 if method == "POST" else 200), json.dumps(obj)
+
+    def reviewed(self, spec: Object) -> Object:
+        """By `granted`; None: everything is."""
+        if self.granted is None:
+            return {"allowed": True}
+        if "resourceAttributes" in spec:
+            return {"allowed": False}
+        return {"resourceRules": self.granted.get(spec["namespace"], []), "incomplete": False}
 
     def _delete(self, place: str, uid: str) -> Status:
         code, text = super().raw(place)

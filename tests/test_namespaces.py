@@ -14,7 +14,7 @@ from tasks.run.desired import namespace_objects as wanted
 from tasks.settings.derived import NAMESPACES, NAMESPACES_LEFT
 from tests import given
 from tests.given_direct import DirectApi
-from tests.given_live import FakeApi, created, eager, holding, named, obj, reached
+from tests.given_live import FakeApi, created, eager, holding, named, obj, reached, uid_given
 
 SETTINGS = given.settings(
     namespaces=["one", "two"],
@@ -94,13 +94,19 @@ def test_what_holds_it_is_told_when_time_is_over(tmp_path: Path) -> None:
 
 def test_on_a_cluster_of_somebody_else_their_namespaces_get_no_label_of_ours(tmp_path: Path) -> None:
     """By that label `down` would delete them."""
-    live = holding([existing("one", ours=False), created(existing("two"))])
+    live = holding([uid_given(existing("one", ours=False)), created(existing("two"))])
     facts = given.facts(tmp_path, settings=SETTINGS, live=live, engine="existing")
     api = reached(facts, DirectApi())
     steps = named(namespaces.steps(facts))
     given.act(steps[NAMESPACES])
     assert [body["metadata"]["name"] for _, _, body in api.sent] == ["four", "three"]
     assert steps[NAMESPACES_LEFT].skip == "one: existed before, and not changed"
+
+
+def test_a_namespace_that_a_login_may_not_read_is_used_as_it_is(tmp_path: Path) -> None:
+    hidden = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "one"}}
+    facts = given.facts(tmp_path, settings=SETTINGS, live=holding([hidden]), engine="existing")
+    assert named(namespaces.steps(facts))[NAMESPACES_LEFT].skip == "one: not visible to this login, and not changed"
 
 
 def test_a_label_that_anybody_may_put_on_a_namespace_does_not_make_it_ours(tmp_path: Path) -> None:

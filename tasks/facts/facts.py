@@ -66,6 +66,8 @@ class Live:
     nodes: tuple[str, ...] = ()
     """Ready nodes."""
     nodes_unready: tuple[str, ...] = ()
+    nodes_hidden: bool = False
+    """Whether this login may not list nodes."""
     node_blocks: tuple[str, ...] = ()
     """Source addresses of traffic from nodes, as derived by `tasks.kube.addresses`."""
     nodes_joining: tuple[str, ...] = ()

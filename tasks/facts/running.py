@@ -8,31 +8,34 @@ from typing import Any
 from tasks.clients.helm import MANAGER as HELM
 from tasks.facts.facts import Live, concurrently
 from tasks.kube.addresses import joining, of_nodes
-from tasks.kube.client import Api, endpoints
+from tasks.kube.client import Api, endpoints, permitted
 from tasks.kube.components import SERVICE_NAMESPACE, Use, component, in_use
 from tasks.kube.drift import conflicts, unheld
 from tasks.kube.objects import FIELD_MANAGER, Key, Resources, live
 from tasks.kube.ownership import RELEASE_NAME
 from tasks.kube.readiness import node_ready, workload_ready
 from tasks.kube.releases import LiveRelease, releases
+from tasks.kube.wait import known_nodes
 
 
 def read_live(api: Api, desired: Sequence[Key], by_release: Mapping[tuple[str, str], bool]) -> Live:
     """Read the desired objects, and the releases of these namespaces and names with all their objects.
 
-    By release: whether to wait until its Jobs are complete.
+    By release: whether to wait until its Jobs are complete. A login may be limited to some namespaces.
     """
     resources = Resources(api)
+    needed = {namespace for namespace, _ in by_release}
+    spaces = {key.name if key.kind == "Namespace" else key.namespace or "" for key in desired} | needed
     with concurrently(6) as pool:
         objects = pool.submit(live, api, resources, desired)
-        found = pool.submit(releases, api)
-        nodes = pool.submit(api.get, "/api/v1/nodes")
+        found = pool.submit(releases, api, homes={each: each in needed for each in spaces if each})
+        nodes = pool.submit(known_nodes, api)
         answers = pool.submit(endpoints, api)
         system = pool.submit(system_items, api)
         installed = {key: each for key, each in found.result().items() if key in by_release}
         refs = [ref for each in installed.values() for ref in each.objects]
         there = live(api, resources, refs)
-        items = nodes.result()["items"]
+        items = nodes.result() or []
         workloads = _system(system.result(), items)
         starting = any(text != "" and component(key.partition("/")[2]) for key, text in workloads.items())
         homes = {key.namespace for key in desired if key.namespace} | {namespace for namespace, _ in by_release}
@@ -57,6 +60,7 @@ def read_live(api: Api, desired: Sequence[Key], by_release: Mapping[tuple[str, s
             failing=tuple(f"{each.name}: {each.detail}" for each in answers.result() if each.state == "failing"),
             served=tuple(each.name for each in answers.result() if each.state == "ok"),
             system=workloads,
+            nodes_hidden=nodes.result() is None,
             use=in_use(api, homes - {"kube-system"}) if starting else Use(),
         )
 
@@ -99,8 +103,8 @@ def _edited(release: LiveRelease, there: Mapping[Key, Mapping[str, Any] | None])
 def system_items(api: Api) -> list[Mapping[str, Any]]:
     """The cluster's own workloads of kube-system: Deployments, DaemonSets, and the jobs that install k3s's own charts.
 
-    Without ServiceLB's DaemonSets for foreign Services (they never start if another Service uses the node's port)
-    and without objects of foreign Helm releases: their owners wait for them.
+    Those that may be read, without ServiceLB's DaemonSets for foreign Services (they never start if another Service
+    uses the node's port) and without objects of foreign Helm releases: their owners wait for them.
     """
     found: list[Mapping[str, Any]] = []
     for api_version, plural, kind in (
@@ -108,7 +112,7 @@ def system_items(api: Api) -> list[Mapping[str, Any]]:
         ("apps/v1", "daemonsets", "DaemonSet"),
         ("batch/v1", "jobs", "Job"),
     ):
-        items = api.get(f"/apis/{api_version}/namespaces/kube-system/{plural}")["items"] or ()
+        items = permitted(api, f"/apis/{api_version}/namespaces/kube-system/{plural}") or ()
         # list items do not have their kind (apimachinery: the list has it for all)
         found += [{**item, "kind": kind, "apiVersion": api_version} for item in items]
     return [item for item in found if _of_system(item)]

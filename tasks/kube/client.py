@@ -184,6 +184,16 @@ def _plain_text(text: str) -> str:
     return page if text.lstrip().startswith("<") else text.strip()[:200]
 
 
+def permitted(api: Api, path: str) -> list[Any] | None:
+    """The items of a list; None if they may not be read."""
+    try:
+        return list(api.get(path)["items"] or ())
+    except ApiError as error:
+        if error.code == 403:
+            return None
+        raise
+
+
 def port_answers(host: str, port: int, timeout: float = 1.0) -> bool:
     """Whether a TLS handshake succeeds there, with any server."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without the system's authorities: loading them takes 15 ms

@@ -12,12 +12,14 @@ import gzip
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients.helm import KEEP
+from tasks.kube.client import permitted
 from tasks.kube.objects import Key, Resources, live
 from tasks.kube.readiness import waits_for
 from tasks.settings.derived import FINGERPRINT
@@ -155,11 +157,30 @@ def release_in(api: Api, namespace: str, name: str) -> LiveRelease | None:
     return releases(api, (namespace, name)).get((namespace, name))
 
 
-def releases(api: Api, only: tuple[str, str] | None = None) -> dict[tuple[str, str], LiveRelease]:
-    """The latest revision of every release, by namespace and name; `only` limits it to one. Raises `ApiError`."""
+def releases(
+    api: Api, only: tuple[str, str] | None = None, *, homes: Mapping[str, bool] = MappingProxyType({})
+) -> dict[tuple[str, str], LiveRelease]:
+    """The latest revision of every release, by namespace and name; `only` limits it to one. Raises `ApiError`.
+
+    `homes`: the namespaces for a login that may not read all, and whether each of them must be readable.
+    """
+    if only is not None:
+        return _grouped(api.get(f"{_in(only[0])}?{_HELMS}%2Cname%3D{only[1]}&{_TYPE}")["items"] or ())
+    found = permitted(api, _LIST) if homes else api.get(_LIST)["items"] or ()
+    if found is None:
+        lists = {home: f"{_in(home)}?{_HELMS}&{_TYPE}" for home in homes}
+        rows = (api.get(path)["items"] if homes[home] else permitted(api, path) for home, path in lists.items())
+        found = [secret for some in rows for secret in some or ()]
+    return _grouped(found)
+
+
+def _in(namespace: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/secrets"
+
+
+def _grouped(secrets: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], LiveRelease]:
     revisions: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
-    where = _LIST if only is None else f"/api/v1/namespaces/{only[0]}/secrets?{_HELMS}%2Cname%3D{only[1]}&{_TYPE}"
-    for secret in api.get(where)["items"] or ():
+    for secret in secrets:
         labels = secret["metadata"].get("labels") or {}
         revisions[secret["metadata"]["namespace"], labels.get("name", "")].append(secret)
     return {place: _release(*place, *sorted(found, key=_revision)) for place, found in revisions.items()}

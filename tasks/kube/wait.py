@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from tasks.core.errors import Diagnosis, LaunchError
 from tasks.engine.step import Context
-from tasks.kube.client import Api, ApiError, ready
+from tasks.kube.client import Api, ApiError, permitted, ready
 from tasks.kube.objects import Key, Resources, live
 from tasks.kube.readiness import just_started, without_probe, workload_ready
 from tasks.kube.watch import Watched, direct_of
@@ -274,12 +274,7 @@ def judged(
 
 def known_nodes(api: Api) -> list[Mapping[str, Any]] | None:
     """The cluster's nodes; None if they may not be read."""
-    try:
-        return list(api.get("/api/v1/nodes")["items"] or ())
-    except ApiError as error:
-        if error.code == 403:
-            return None
-        raise
+    return permitted(api, "/api/v1/nodes")
 
 
 def named(key: Key) -> str:

@@ -107,11 +107,18 @@ def base_objects(facts: Facts) -> list[dict[str, Any]]:
     On a foreign cluster they go only into namespaces that this project created; the policies
     use the real addresses of its nodes.
     """
+    managed = [each for each in facts.settings.namespaces if not is_foreign(facts, each)]
+    if managed and facts.live is not None and facts.live.nodes_hidden and facts.settings.manifests.network_policies:
+        raise BadInput(
+            f"the network policies of {', '.join(managed)} need the addresses of the nodes",
+            why="this login may not list nodes: webhooks that the API server calls from a node would be refused",
+            fix="ask for the permission to list nodes, or set manifests.network_policies: false",
+        )
     admitted = [*namespace_names(facts), *(release.namespace for release in facts.releases)]
     return base_resources(
         facts.settings,
         facts.root,
-        managed=[each for each in facts.settings.namespaces if not is_foreign(facts, each)],
+        managed=managed,
         admitted=admitted,
         nodes=None if facts.owns_cluster or facts.live is None else facts.live.node_blocks,
         whole_cluster=facts.owns_cluster,

@@ -19,9 +19,9 @@ from tasks.facts.facts import Facts, Shape, read_objects
 from tasks.facts.machine import sizing
 from tasks.facts.secrets import read_secrets
 from tasks.kube.client import ApiError, RetryingApi, credentials, ready
-from tasks.kube.objects import display, key
+from tasks.kube.objects import key
 from tasks.process.programs import Programs
-from tasks.run.desired import contents, desired_keys, is_unchanged_namespace
+from tasks.run.desired import desired_keys, desired_namespaces
 from tasks.run.engine_queries import engine_queries
 from tasks.settings.derived import NEEDS_CLUSTER, k3s_image, push_container, registries_in_use
 from tasks.settings.rules import releases
@@ -82,7 +82,9 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True, liv
     facts = with_live(facts, parts)
     if refuse:
         if not facts.owns_cluster:
-            _refuse_foreign_objects(facts, parts)
+            from tasks.run.foreign_objects import refuse_foreign_objects
+
+            refuse_foreign_objects(facts, parts)
         if "helm" in parts:
             from tasks.run.releases import refuse_pending  # with charts and images: most single tasks need none of it
 
@@ -252,7 +254,10 @@ def with_live(facts: Facts, parts: Collection[str]) -> Facts:
             api_ready(facts.api, Context(step="the cluster's API", deadline=_API_START), cap=0.25)
         except NotInTime:
             raise _silent(facts) from None
-    api, keys = RetryingApi(facts.api()), desired_keys(facts, parts)
+    api = RetryingApi(facts.api())
+    if not facts.owns_cluster:  # what goes into a namespace depends on whose it is
+        facts = replace(facts, live=read_objects(api, [key(each) for each in desired_namespaces(facts)]))
+    keys = desired_keys(facts, parts)
     if _OBJECTS.issuperset(parts):
         return replace(facts, live=read_objects(api, keys))
     from tasks.facts.running import read_live
@@ -263,28 +268,6 @@ def with_live(facts: Facts, parts: Collection[str]) -> Facts:
         keys += marker_keys(facts, parts)
     by_release = {(release.namespace, release.name): release.wait_for_jobs for release in facts.releases}
     return replace(facts, live=read_live(api, keys, by_release))
-
-
-def _refuse_foreign_objects(facts: Facts, parts: Collection[str]) -> None:
-    """Raises `Foreign` with the owner of each object and release in a foreign cluster that a
-    launch would change and that is not of this environment.
-    """
-    from tasks.kube.ownership import CREATED_BY, created_by, installed_by, owner_of, refused
-
-    assert facts.live is not None
-    live, found = facts.live, dict[str, str]()
-    for each in contents(facts, parts):
-        there = live.objects.get(key(each))
-        if there is None or is_unchanged_namespace(facts, each):
-            continue
-        if created_by(there) != facts.environment:
-            found[display(each)] = owner_of(there)
-    for release in facts.releases if "helm" in parts else ():
-        installed = live.releases.get((release.namespace, release.name))
-        if installed is not None and installed.labels.get(CREATED_BY) != facts.environment:
-            found[f"{release.namespace}/release/{release.name}"] = installed_by(installed)
-    if found:
-        raise refused(f"the cluster of context '{facts.cluster.name}'", found)
 
 
 def _reachable(facts: Facts) -> bool:

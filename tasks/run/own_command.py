@@ -277,7 +277,7 @@ def marker_keys(facts: Facts, parts: Collection[str]) -> list[Key]:
 def marker(facts: Facts, step: OwnStep, mark: str, needs: Sequence[Target]) -> dict[str, Any]:
     """The record of a step that has just succeeded. Raises `ApiError`."""
     wanted = _releases(facts, needs)
-    there = releases(facts.api(), _place(wanted[0]) if len(wanted) == 1 else None) if wanted else {}
+    there = releases(facts.api(), homes={_place(each)[0]: True for each in wanted}) if wanted else {}
     found = {each: state for each in wanted if (state := _state(there.get(_place(each))))}
     for target in needs:
         if target.kind == STEP and (other := _read(facts, marker_key(facts, target.name))) is not None:

@@ -17,6 +17,7 @@ from tasks.k3d import kubeconfig, removal
 from tasks.k3d.ports import Choosers, choosers, without_cluster
 from tasks.k3d.recorded import differences, lost_servers
 from tasks.run.gather import gather, with_builds, with_live
+from tasks.run.rights import refuse_forbidden
 from tasks.run.session import Session, bounds
 from tasks.settings.derived import PARTS
 from tasks.view.console import err
@@ -54,6 +55,7 @@ def bring_up(
         if not facts.owns_cluster:
             facts, steps, earlier = _planned(session, facts, parts, plan, ((), ()))
             steps = _without_done(steps, {step.name for step in earlier[0]})
+            refuse_forbidden(facts, parts, steps)
             session.run(steps, bounds(facts), facts=facts, earlier=earlier)
             return 0
         removing: list[Step] = []

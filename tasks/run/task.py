@@ -300,5 +300,10 @@ def run_part(
         facts = gather(session, (part,), refuse=not shared)
         if part in NEEDS_CLUSTER:
             require_running(facts)
-        session.run(fitted(plan(facts)), bounds(facts), facts=facts, acts=acts)
+        steps = fitted(plan(facts))
+        if not facts.owns_cluster and acts:
+            from tasks.run.rights import refuse_forbidden
+
+            refuse_forbidden(facts, (part,), steps)
+        session.run(steps, bounds(facts), facts=facts, acts=acts)
     return 0

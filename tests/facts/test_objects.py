@@ -14,6 +14,7 @@ from tasks.kube.client import ApiError
 from tasks.kube.objects import Key
 from tests.given_live import FakeApi, deployment, job, manifest, node, obj, stored
 
+HELMS = "labelSelector=owner%3Dhelm&fieldSelector=type%3Dhelm.sh%2Frelease.v1"
 SPACE, MAP = obj("Namespace", "shop"), obj("ConfigMap", "m", "shop")
 DNS = deployment("coredns", "kube-system")
 
@@ -111,8 +112,29 @@ def test_releases_of_others_are_known_but_not_looked_into() -> None:
 
 
 def test_an_api_that_refuses_is_an_error() -> None:
+    with pytest.raises(ApiError, match="no answer"):
+        read_live(FakeApi(answers={"/api/v1/nodes": ApiError(500, "no answer")}), [], {})
+
+
+def test_a_login_that_is_limited_to_namespaces_sees_what_it_needs() -> None:
+    """The rest is unknown, and no reason to fail; releases that it is to change must be readable."""
+    denied = ApiError(403, "no rights")
+    api = FakeApi(SPACE, stored(namespace="shop"))
+    api.answers = {
+        "/api/v1/nodes": denied,
+        "/apis/apps/v1/namespaces/kube-system/deployments": denied,
+        "/api/v1/namespaces": denied,
+        "/api/v1/namespaces/hidden": denied,
+        f"/api/v1/secrets?{HELMS}": denied,
+        f"/api/v1/namespaces/hidden/secrets?{HELMS}": denied,
+    }
+    keys = [Key("v1", "Namespace", None, name) for name in ("shop", "hidden")]
+    found = read_live(api, keys, {("shop", "web"): False})
+    assert list(found.releases) == [("shop", "web")]
+    assert (found.nodes_hidden, found.nodes, found.system) == (True, (), {})
+    assert [found.objects[each] is not None for each in keys] == [True, True]
     with pytest.raises(ApiError, match="no rights"):
-        read_live(FakeApi(answers={"/api/v1/nodes": ApiError(403, "no rights")}), [], {})
+        read_live(api, keys, {("hidden", "web"): False})
 
 
 def test_after_an_error_nobody_waits_for_other_questions() -> None:

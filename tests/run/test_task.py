@@ -39,6 +39,8 @@ from tasks.run.task import Options, run_task, task
 from tasks.settings.derived import NEEDS_CLUSTER, PARTS
 from tests import given
 from tests.given import FakeSession, call, facts, session
+from tests.given_direct import DirectApi
+from tests.given_live import reached
 from tests.programs import Answer, FakePrograms
 
 ALONE = tuple(name for name in PARTS if name != "cluster")
@@ -383,6 +385,7 @@ def test_images_and_registries_need_no_cluster(around: Around, tmp_path: Path, n
 
 def test_somebody_elses_cluster_is_there(around: Around, tmp_path: Path) -> None:
     cluster_is(around, tmp_path, Presence.RUNNING, engine="existing")
+    reached(around.given, DirectApi())
     assert alone(around, "namespaces") == 0
 
 
