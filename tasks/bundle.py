@@ -64,12 +64,14 @@ def _save(session: Session, path: Path, add: tuple[str, ...], exclude: tuple[str
     from tasks.core.redact import redact
     from tasks.engine.graph import fitted
     from tasks.facts.programs import read_pins
-    from tasks.run.bundle_save import opened, save_steps
+    from tasks.run.bundle_save import check_image, opened, save_steps
     from tasks.run.bundle_sources import SaveOptions
     from tasks.run.gather import gather
     from tasks.run.session import bounds
     from tasks.settings.merge import as_json
 
+    for each in add:
+        check_image(each)
     if not path.parent.is_dir():
         raise BadInput(f"the folder {path.parent} does not exist", why="the bundle goes there", fix="create it first")
     old = opened(path)

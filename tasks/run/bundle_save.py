@@ -133,6 +133,7 @@ def _find(facts: Facts, options: SaveOptions, found: Found, context: Context) ->
         *(each for each in images_of(contents(facts, ("manifests",))) if not facts.builds_image(each)),
         *options.add,
     }
+    unused = [each for each in options.exclude if not fnmatch.filter([*names, *facts.images], each)]
     nodes = {name for name in names if not _excluded(name, options)}
     engine = {name for name in facts.images if not _excluded(name, options)}
     found.releases = {
@@ -145,7 +146,14 @@ def _find(facts: Facts, options: SaveOptions, found: Found, context: Context) ->
         }
         for name, resolved in running.items():
             found.images[name] = resolved.result()
-    return Report(why=f"{count(len(found.images), 'image')}, {count(len(found.charts), 'chart')}")
+    notes = tuple(f"--exclude '{each}' matches no image" for each in unused)
+    return Report(why=f"{count(len(found.images), 'image')}, {count(len(found.charts), 'chart')}", notes=notes)
+
+
+def check_image(name: str) -> None:
+    """Raises `BadInput` for a name that no image can have."""
+    if not NAME.fullmatch(name):
+        raise BadInput(f"'{name}' is not an image", why="its form must be registry/name:tag", fix="correct it")
 
 
 def _excluded(name: str, options: SaveOptions) -> bool:
@@ -195,8 +203,7 @@ def _port(facts: Facts, reference: Reference) -> int | None:
 def _image(
     facts: Facts, options: SaveOptions, found: Found, name: str, engine: bool, node: bool, context: Context
 ) -> Image:
-    if not NAME.fullmatch(name):
-        raise BadInput(f"'{name}' is not an image", why="its form must be registry/name:tag", fix="correct it")
+    check_image(name)
     reference = parse(name)
     if engine and reference.digest:
         raise LaunchError(
@@ -213,7 +220,13 @@ def _image(
     port = _port(facts, reference)
     if port is None:
         return _of_engine(facts, options, found, name, context)
-    resolved = registry_http.resolve(port, reference, options.arch, context)
+    try:
+        resolved = registry_http.resolve(port, reference, options.arch, context)
+    except registry_http.NotFetched as error:
+        raise error.amend(
+            what=f"{name} cannot be bundled: {error.what}",
+            fix=f"correct its name, if its registry has none of it (404), or exclude it: --exclude '{name}'",
+        ) from None
     manifest = json.loads(resolved.manifest)
     for part in (manifest["config"], *manifest["layers"]):
         found.blobs.setdefault(str(part["digest"]), (int(part["size"]), Remote(port, reference)))

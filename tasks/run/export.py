@@ -105,9 +105,10 @@ def _safe(part: str) -> str:
 
 
 def _unwritable(path: Path, error: OSError) -> BadInput:
+    reason = error.strerror or str(error)
     return BadInput(
         f"{path} cannot be written",
-        why=error.strerror or str(error),
+        why="a file, or a link to nothing, has that name" if isinstance(error, FileExistsError) else reason,
         fix="choose a writable folder on a disk with free space: --export DIR",
     )
 

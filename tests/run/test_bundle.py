@@ -189,6 +189,10 @@ def saving(files: dict[str, bytes]) -> Callable[[Call], str]:
 def test_what_no_machine_could_load_is_refused(facts: Facts, tmp_path: Path) -> None:
     chosen = wish(tmp_path / "b", exclude=("*",), add=())
     assert found_images(facts, chosen).images == {}
+    typo = wish(tmp_path / "b", exclude=("typo/*",))
+    assert bundle_save._find(facts, typo, Found(tmp_path), given.context()).notes == (
+        "--exclude 'typo/*' matches no image",
+    )
     for name, reported in (
         ("ours.example/web:1", "there is no cache for ours.example"),
         (f"{IMAGE}@sha256:{'0' * 64}", "accepts an image by digest only from a registry"),
@@ -198,6 +202,16 @@ def test_what_no_machine_could_load_is_refused(facts: Facts, tmp_path: Path) -> 
         assert reported in caught.value.what
     with pytest.raises(BadInput, match="is not an image"):
         bundle_save._image(facts, chosen, Found(tmp_path), "No Image", False, True, given.context())
+
+
+def test_an_image_that_no_registry_has_is_named(facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: Any) -> Resolved:
+        raise NotFetched("the cache answered 404 to manifests of no/such")
+
+    monkeypatch.setattr("tasks.clients.registry_http.resolve", missing)
+    with pytest.raises(LaunchError, match=r"no/such:1 cannot be bundled: the cache answered 404") as caught:
+        bundle_save._image(facts, wish(tmp_path / "b"), Found(tmp_path), "no/such:1", False, True, given.context())
+    assert "--exclude 'no/such:1'" in caught.value.fix
 
 
 def test_what_starts_late_in_a_running_cluster_is_in_it_though_no_node_has_its_image_yet(

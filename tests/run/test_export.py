@@ -111,8 +111,9 @@ def test_a_folder_that_is_not_empty_or_no_folder_is_refused(tmp_path: Path) -> N
     (tmp_path / "file").write_text("mine")
     with pytest.raises(BadInput, match="is not empty"):
         Export(tmp_path)
-    with pytest.raises(BadInput, match="cannot be written"):
+    with pytest.raises(BadInput, match="cannot be written") as caught:
         Export(tmp_path / "file")
+    assert "a file" in caught.value.why
     assert (tmp_path / "file").read_text() == "mine"
 
 
