@@ -268,10 +268,10 @@ def copy_in(source: str, container: str, path: str) -> Command:
 def limit(containers: Sequence[str], cpus: float, memory: int) -> Command:
     """Limits for running containers: CPUs, which k3d does not support (k3d#13, #491, #880), and bytes of memory.
 
-    Memory plus swap may be twice that, Docker's default for a container created with a limit.
+    0 CPUs: unchanged. Memory plus swap may be twice that, Docker's default for a container created with a limit.
     """
     sizes = ("--memory", str(memory), "--memory-swap", str(2 * memory))
-    return Command(argv=("docker", "update", "--cpus", f"{cpus:g}", *sizes, *containers))
+    return Command(argv=("docker", "update", *(("--cpus", f"{cpus:g}") if cpus else ()), *sizes, *containers))
 
 
 def events(cluster: str) -> Command:

@@ -19,7 +19,7 @@ from tasks.k3d.create import NextPorts, clear, creation, first_answer, names_a_c
 from tasks.k3d.kubeconfig import fetch_kubeconfig
 from tasks.k3d.networks import start_cluster
 from tasks.k3d.node_watch import watch_nodes
-from tasks.process.command import Command
+from tasks.process.command import Command, CommandFailed
 from tasks.settings.derived import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER, balanced, docker_memory
 from tasks.settings.k3s_arguments import FAIL_CGROUP_V1, NO_CGROUP_V1
 
@@ -27,6 +27,7 @@ TASK = "cluster"
 ANSWER, KUBECONFIG = "cluster: first answer", "cluster: read its kubeconfig"
 MARK, WATCH = "cluster: record it as complete", "cluster: watch the nodes"
 WITHDRAW = "cluster: name no cache as a registry to push to"
+_QUOTA = "cpu.cfs_quota_us: invalid argument"
 _CGROUP_V1 = (
     f"this engine has cgroup v1, which kubelets of Kubernetes 1.{NO_CGROUP_V1} and later refuse: {FAIL_CGROUP_V1}=false"
 )
@@ -257,8 +258,9 @@ def _put_text(facts: Facts, text: str, container: str, place: str, context: Cont
 
 def limit_steps(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
     """Limits of CPU and memory, once everything is ready: during the launch they would slow it down."""
-    limits = facts.settings.cluster.limits
-    most = facts.host.ncpu if facts.host is not None else 1024  # Docker rejects a higher limit
+    limits, most = facts.settings.cluster.limits, 1024.0
+    if facts.host is not None:  # Docker rejects a higher limit, and any where it has no such controller
+        most = 0 if "cpu" in facts.host.missing_controllers else facts.host.ncpu
     steps = []
     for role, wish, size in (
         ("server", limits.server_cpus, limits.server_memory),
@@ -268,7 +270,7 @@ def limit_steps(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
         number = facts.settings.cluster.servers if role == "server" else facts.shape.agents
         if not number:
             continue
-        limit = f"{count(cpus, 'CPU')} and {size} each"
+        limit = f"{count(cpus, 'CPU') if cpus else 'no CPU limit, which this engine cannot set,'} and {size} each"
         nodes = facts.cluster.of(role)
         limited = all((node.nano_cpus, node.memory) == (round(cpus * 1e9), memory) for node in nodes)
         done = f"{limit} already" if len(nodes) >= number and limited else None
@@ -286,14 +288,29 @@ def limit_steps(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
     return steps
 
 
-def _limit(facts: Facts, role: str, cpus: float, memory: int, count: int, context: Context) -> None:
-    """Node names are known for a cluster that this run creates; others are found by exact label."""
+def _limit(facts: Facts, role: str, cpus: float, memory: int, count: int, context: Context) -> Report | None:
+    """Node names are known for a cluster that this run creates; others are found by exact label.
+
+    With cgroup v1 the kernel rejects a quota below that of a container in the node (EINVAL of cpu.cfs_quota_us), such
+    as the 32 CPUs that jobs of k3s's Helm controller may use. The environment is complete without the limit.
+    """
     nodes = [f"k3d-{facts.name}-{role}-{number}" for number in range(count)]
     if not facts.cluster.presence.to_create:
         labels = (f"{docker.CLUSTER_LABEL}={facts.name}", f"k3d.role={role}")
         nodes = facts.programs.run(docker.containers(*labels), context).out.split()
-    if nodes:
+    if not nodes:
+        return None
+    try:
         facts.programs.run(docker.limit(nodes, cpus, memory), context)
+    except CommandFailed as error:
+        if _QUOTA not in error.done.err:
+            raise
+    else:
+        return None
+    facts.programs.run(docker.limit(nodes, 0, memory), context)
+    why = f"a container on them may use more than {cpus:g}, and cgroup v1 does not allow that"
+    fix = f"the next `invoke up` sets it if that container has ended; or raise cluster.limits.{role}_cpus"
+    return Report(why="memory only", notes=(f"the {role}s have no CPU limit: {why}; {fix}",))
 
 
 def _mark(facts: Facts, context: Context) -> None:

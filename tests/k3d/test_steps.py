@@ -15,6 +15,7 @@ from tasks.engine.step import Step
 from tasks.facts.cluster import Node, Presence
 from tasks.facts.facts import Facts, Network, Shape
 from tasks.k3d.steps import ANSWER, MARK, WATCH, cluster_steps, limit_steps, watch_step
+from tasks.process.command import CommandFailed
 from tasks.settings.derived import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE
 from tests.checks.given import engine
 from tests.given import act, by_name, cluster_state, facts, node, settings
@@ -292,6 +293,28 @@ def test_no_more_cpus_are_given_than_the_engine_has(tmp_path: Path, ncpu: int, c
     assert limit_steps(given, ())[0].skip is not None
     act(replace(limit_steps(given, ())[0], skip=None))  # nodes that are gone are not limited
     assert len(fake.calls_of("docker update")) == 1
+
+
+def test_a_cluster_is_complete_without_a_cpu_limit_that_the_kernel_refuses(tmp_path: Path) -> None:
+    refused = Answer(err='failed to write "100000": write /cg/cpu.cfs_quota_us: invalid argument: unknown', code=1)
+    fake = FakePrograms(answers={"docker ps": "one\n", "docker update --cpus": refused, "docker update --memory": ""})
+    given = facts(tmp_path, fake, shape=shape(1), cluster=cluster_state(Presence.RUNNING, *limited(NONE, NONE)))
+    report = act(limit_steps(given, ())[0])
+    assert fake.lines[-1] == f"docker update --memory {2048 * MIB} --memory-swap {4096 * MIB} one"
+    assert "cluster.limits.server_cpus" in report.notes[0]
+    fake.answers["docker update --cpus"] = Answer(err="No such container: one", code=1)
+    with pytest.raises(CommandFailed):
+        act(limit_steps(given, ())[0])
+
+
+def test_an_engine_without_that_controller_gets_no_cpu_limit(tmp_path: Path) -> None:
+    fake = FakePrograms(answers={"docker ps": "one\n", "docker update": ""})
+    host = engine(CpuCfsQuota=False)  # as without a delegated controller: rootless
+    states = cluster_state(Presence.RUNNING, *limited((0.0, 2048), NONE))
+    of_servers, of_agents = limit_steps(facts(tmp_path, fake, host=host, cluster=states, shape=shape(1)), ())
+    assert of_servers.skip is not None
+    act(of_agents)
+    assert fake.lines[-1].startswith("docker update --memory ")
 
 
 @pytest.mark.parametrize("presence", [Presence.ABSENT, Presence.INCOMPLETE])
