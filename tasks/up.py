@@ -83,6 +83,7 @@ def refuse_options(session: Session, *, recreate: bool = False, rollback: bool =
 def steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[Step]:
     """The steps of all parts; on a foreign cluster only those inside it. See `tasks.run.provision.Plan`."""
     from tasks.engine.graph import fitted
+    from tasks.engine.work import ApplyObjects
     from tasks.run import components, images
 
     with_images = facts.owns_cluster and not started
@@ -97,7 +98,8 @@ def steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[St
     found += secrets.steps(facts)
     found += manifests.steps(facts)
     found += helm.steps(facts)
-    users = [step for step in found if step.task in ("manifests", "helm") and not step.wait]
+    acting = [step for step in found if not step.wait or isinstance(step.work, ApplyObjects)]
+    users = [step for step in acting if step.task in ("manifests", "helm")]
     found = images.remembering(facts, [*found, *health.steps(facts, users)])
     if facts.has_own_steps:
         from tasks.run.own_steps import with_own

@@ -15,6 +15,7 @@ from tasks.k3d import kubeconfig
 from tasks.k3d.ports import Choosers
 from tasks.k3d.steps import ANSWER, WATCH
 from tasks.run import charts
+from tasks.run.components import IN_USE
 from tasks.settings.derived import (
     API_READY,
     CREATE_CLUSTER,
@@ -224,6 +225,15 @@ def test_limits_come_after_all_work_and_the_switch_after_everything(tmp_path: Pa
         assert work <= above(plan, name)
     assert acts - {kubeconfig.SWITCH} <= above(plan, kubeconfig.SWITCH)
     assert above(plan, kubeconfig.MERGE) & acts <= above(plan, API_READY) | {API_READY}
+
+
+def test_components_are_looked_at_after_all_objects_are_applied(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("apiVersion: traefik.io/v1alpha1\nkind: IngressRoute\nmetadata: {name: shop}\n")
+    chosen = settings(helm=RELEASES, manifests={"files": [str(path)]})
+    plan = steps(given(tmp_path, Presence.ABSENT, settings=chosen))
+    applied = {"manifests: base resources", "manifests: yours", "helm: install db in data"}
+    assert applied <= above(plan, IN_USE)
 
 
 @pytest.mark.parametrize("presence", EVERY)

@@ -32,6 +32,12 @@ _DEFAULT_CLASS, _DEFAULT_INGRESS = (
 )
 _CLAIMS, _CLASSES = "/api/v1/persistentvolumeclaims", "/apis/storage.k8s.io/v1/storageclasses"
 _INGRESSES, _INGRESS_CLASSES = "/apis/networking.k8s.io/v1/ingresses", "/apis/networking.k8s.io/v1/ingressclasses"
+_ROUTES = tuple(
+    f"/apis/traefik.io/v1alpha1/{each}" for each in ("ingressroutes", "ingressroutetcps", "ingressrouteudps")
+)
+"""Traefik's own kinds of what an Ingress is (docs: Traefik, Kubernetes CRD)."""
+_GATEWAYS, _GATEWAY_CLASSES = (f"/apis/gateway.networking.k8s.io/v1/{each}" for each in ("gateways", "gatewayclasses"))
+_TRAEFIK_GATEWAYS = "traefik.io/gateway-controller"
 _AUTOSCALERS = "/apis/autoscaling/v2/horizontalpodautoscalers"
 
 
@@ -82,6 +88,8 @@ def in_use(api: Api, namespaces: Collection[str]) -> Use:
                 needed.setdefault(TRAEFIK, f"ingress/{_name(each)}")
             if name in controllers:
                 served.append(each)
+    if TRAEFIK not in needed and (route := _route(api, namespaces)):
+        needed[TRAEFIK] = route
     scaled = [each for each in _of(_items(api, _AUTOSCALERS), namespaces) if _by_resources(each)]
     if scaled:
         needed[METRICS] = f"horizontalpodautoscaler/{_name(scaled[0])}"
@@ -103,6 +111,17 @@ def scales(autoscaler: Item) -> tuple[bool, str]:
         return True, ""
     passing = row.get("reason") == "FailedGetResourceMetric" and "missing request for" not in said
     return not passing, said
+
+
+def _route(api: Api, namespaces: Collection[str]) -> str:
+    """The first of Traefik's own routes, or Gateways of its class; empty if there is none."""
+    for path in _ROUTES:
+        if found := _of(_items(api, path), namespaces):
+            return f"{path.rpartition('/')[2].removesuffix('s')}/{_name(found[0])}"
+    gateways = _of(_items(api, _GATEWAYS), namespaces)
+    classes = _items(api, _GATEWAY_CLASSES) if gateways else []
+    own = {_name(each) for each in classes if _spec(each).get("controllerName") == _TRAEFIK_GATEWAYS} or {TRAEFIK}
+    return next((f"gateway/{_name(each)}" for each in gateways if _spec(each).get("gatewayClassName") in own), "")
 
 
 def _items(api: Api, path: str) -> list[Item]:

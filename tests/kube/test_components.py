@@ -48,6 +48,14 @@ def ingress(namespace: str = "web", **spec: Any) -> Object:
     return obj("Ingress", "shop", namespace, spec=spec)
 
 
+def gateway(kind: str) -> Object:
+    return obj("Gateway", "shop", "web", spec={"gatewayClassName": kind})
+
+
+def gateway_class(name: str, controller: str) -> Object:
+    return obj("GatewayClass", name, spec={"controllerName": controller})
+
+
 def autoscaler(*kinds: str) -> Object:
     metrics = {"metrics": [{"type": kind} for kind in kinds]} if kinds else {}
     return obj("HorizontalPodAutoscaler", "shop", "web", spec=metrics)
@@ -86,6 +94,12 @@ def test_a_workload_belongs_to_a_component_by_its_name(name: str, found: str | N
         ([ingress(ingressClassName="haproxy")], set()),
         ([ingress(), default(TRAEFIK_CLASS, "ingressclass.kubernetes.io/is-default-class")], {TRAEFIK}),
         ([ingress(ingressClassName="nginx"), NGINX_CLASS, TRAEFIK_CLASS], set()),
+        ([obj("IngressRoute", "shop", "web")], {TRAEFIK}),
+        ([obj("IngressRouteTCP", "shop", "web")], {TRAEFIK}),
+        ([obj("IngressRoute", "dashboard", "kube-system")], set()),
+        ([gateway("traefik")], {TRAEFIK}),  # its class comes with the controller
+        ([gateway("mine"), gateway_class("mine", "traefik.io/gateway-controller")], {TRAEFIK}),
+        ([gateway("istio"), gateway_class("istio", "istio.io/gateway-controller")], set()),
         ([autoscaler()], {METRICS}),
         ([autoscaler("Pods", "ContainerResource")], {METRICS}),
         ([autoscaler("External")], set()),
