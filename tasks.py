@@ -22,8 +22,9 @@ if sys.modules.get("tasks") is sys.modules.get(__name__):
 if str(_root) not in sys.path:
     sys.path.insert(0, str(_root))
 
-from tasks.collection import collection  # noqa: E402
+from tasks.collection import collection, end_with_the_reader  # noqa: E402
 
+end_with_the_reader(sys.argv[1:])
 ns = collection(sys.argv[1:])
 
 __all__ = ["ns"]

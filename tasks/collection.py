@@ -51,8 +51,6 @@ def collection(arguments: Sequence[str] = ()) -> Collection:
     name adds that task, which is harmless.
     """
     _streams()
-    if not arguments or not _PRINTS.isdisjoint(arguments):
-        _end_with_the_reader()
     if "--complete" in arguments:
         _complete(arguments)
     check_settings_file()
@@ -76,11 +74,15 @@ def _streams() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123 - as long as the process
 
 
-def _end_with_the_reader() -> None:
-    """End quietly where the output is not read to its end (`invoke --list | head`): invoke would show a traceback."""
+def end_with_the_reader(arguments: Sequence[str]) -> None:
+    """End quietly where the output of a list is not read to its end (`| head`): invoke would show a traceback.
+
+    Only for a process that does nothing else: with the default action a connection that its server closed ends it.
+    """
     import signal
 
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if not arguments or not _PRINTS.isdisjoint(arguments):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def _named(name: str) -> Task[Any] | None:
