@@ -15,8 +15,8 @@ from tasks.engine.step import Step
 from tasks.facts.facts import Facts
 from tasks.facts.objects import group_of
 from tasks.kube.client import Api, ApiError, Sender
+from tasks.kube.drift import same
 from tasks.kube.objects import Resources, is_namespace, key
-from tasks.run.apply import difference
 from tasks.run.desired import contents, desired_namespaces, is_foreign
 from tasks.settings.derived import install_name
 
@@ -62,13 +62,15 @@ def refuse_forbidden(facts: Facts, parts: Collection[str], steps: Sequence[Step]
 def _for_objects(facts: Facts, resources: Resources, parts: Collection[str], homes: Collection[str]) -> Iterator[Right]:
     objects = contents(facts, parts)
     used = None if "namespaces" in parts else {*homes, *(each["metadata"].get("namespace") for each in objects)}
-    for each in difference(facts, [*desired_namespaces(facts, used), *objects]).objects:
+    for each in (*desired_namespaces(facts, used), *objects):
+        there = facts.live.objects.get(key(each)) if facts.live is not None else None
+        if there is not None and same(each, there) is None:
+            continue
         if is_namespace(each) and is_foreign(facts, each["metadata"]["name"]):
             continue  # it is not changed
         where = resources.find(each["apiVersion"], each["kind"])
         if where is None:
             continue  # its CRD is applied first
-        there = facts.live.objects.get(key(each)) if facts.live is not None else None
         place = (each["metadata"].get("namespace") or "default") if where[1] else ""
         for verb in ("create",) if there is None else ("patch", "update"):
             yield Right(verb, group_of(each["apiVersion"]), where[0], place)
