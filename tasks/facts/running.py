@@ -15,7 +15,6 @@ from tasks.kube.objects import FIELD_MANAGER, Key, Resources, live
 from tasks.kube.ownership import RELEASE_NAME
 from tasks.kube.readiness import node_ready, workload_ready
 from tasks.kube.releases import LiveRelease, releases
-from tasks.kube.wait import known_nodes
 
 
 def read_live(api: Api, desired: Sequence[Key], by_release: Mapping[tuple[str, str], bool]) -> Live:
@@ -29,7 +28,7 @@ def read_live(api: Api, desired: Sequence[Key], by_release: Mapping[tuple[str, s
     with concurrently(6) as pool:
         objects = pool.submit(live, api, resources, desired)
         found = pool.submit(releases, api, homes={each: each in needed for each in spaces if each})
-        nodes = pool.submit(known_nodes, api)
+        nodes = pool.submit(permitted, api, "/api/v1/nodes")
         answers = pool.submit(endpoints, api)
         system = pool.submit(system_items, api)
         installed = {key: each for key, each in found.result().items() if key in by_release}

@@ -11,7 +11,7 @@ from tasks.core.errors import BadInput
 from tasks.core.units import quantity
 from tasks.facts.facts import Facts
 from tasks.kube.drift import differences
-from tasks.kube.objects import Key, fill, finish, is_namespace, key, opened, repeat, unmarked
+from tasks.kube.objects import Key, display, fill, finish, is_namespace, key, opened, repeat, unmarked
 from tasks.settings.valid import SYSTEM_NAMESPACES, dns_label
 
 if TYPE_CHECKING:
@@ -254,3 +254,25 @@ def _quota(settings: Settings) -> dict[str, str]:
                 fix="write it as 500m, 2, 512Mi or 16Gi",
             )
     return {name.upper(): text for name, text in values.items()}
+
+
+def refuse_foreign_objects(facts: Facts, parts: Collection[str]) -> None:
+    """Raises `Foreign` with the owner of each object and release in a foreign cluster that a
+    launch would change and that is not of this environment.
+    """
+    from tasks.kube.ownership import CREATED_BY, created_by, installed_by, owner_of, refused
+
+    assert facts.live is not None
+    live, found = facts.live, dict[str, str]()
+    for each in contents(facts, parts):
+        there = live.objects.get(key(each))
+        if there is None or is_unchanged_namespace(facts, each):
+            continue
+        if created_by(there) != facts.environment:
+            found[display(each)] = owner_of(there)
+    for release in facts.releases if "helm" in parts else ():
+        installed = live.releases.get((release.namespace, release.name))
+        if installed is not None and installed.labels.get(CREATED_BY) != facts.environment:
+            found[f"{release.namespace}/release/{release.name}"] = installed_by(installed)
+    if found:
+        raise refused(f"the cluster of context '{facts.cluster.name}'", found)

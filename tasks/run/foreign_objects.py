@@ -6,7 +6,7 @@ server itself rejects one that others created in the meantime.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,32 +15,11 @@ from tasks.diagnose.command import run_command
 from tasks.facts.facts import Facts
 from tasks.kube.apply import line, place_of, put, refuse_deleting, rejected, stream
 from tasks.kube.client import WRITE, Api, ApiError, Direct, Sender
-from tasks.kube.objects import FIELD_MANAGER, Key, Resources, display, key
-from tasks.kube.ownership import CREATED_BY, applicable, created_by, installed_by, marked, owner_of, refused
-from tasks.run.desired import contents, is_unchanged_namespace
+from tasks.kube.objects import FIELD_MANAGER, Key, Resources
+from tasks.kube.ownership import applicable, created_by, marked, owner_of, refused
 
 Item = Mapping[str, Any]
 _QUERY = urlencode({"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"})
-
-
-def refuse_foreign_objects(facts: Facts, parts: Collection[str]) -> None:
-    """Raises `Foreign` with the owner of each object and release in a foreign cluster that a
-    launch would change and that is not of this environment.
-    """
-    assert facts.live is not None
-    live, found = facts.live, dict[str, str]()
-    for each in contents(facts, parts):
-        there = live.objects.get(key(each))
-        if there is None or is_unchanged_namespace(facts, each):
-            continue
-        if created_by(there) != facts.environment:
-            found[display(each)] = owner_of(there)
-    for release in facts.releases if "helm" in parts else ():
-        installed = live.releases.get((release.namespace, release.name))
-        if installed is not None and installed.labels.get(CREATED_BY) != facts.environment:
-            found[f"{release.namespace}/release/{release.name}"] = installed_by(installed)
-    if found:
-        raise refused(f"the cluster of context '{facts.cluster.name}'", found)
 
 
 def create_or_update(facts: Facts, api: Api, resources: Resources, obj: Item) -> str:

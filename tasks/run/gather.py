@@ -82,7 +82,7 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True, liv
     facts = with_live(facts, parts)
     if refuse:
         if not facts.owns_cluster:
-            from tasks.run.foreign_objects import refuse_foreign_objects
+            from tasks.run.desired import refuse_foreign_objects
 
             refuse_foreign_objects(facts, parts)
         if "helm" in parts:
