@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from tasks.core import yaml
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import remembered, write_whole
-from tasks.process.command import Command
+from tasks.process.command import Command, CommandFailed, last_line
 from tasks.process.programs import Programs
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ _LEAST_SIZE = 1_000_000
 _QUERIES: Mapping[str, Command] = {
     "k3d": Command(argv=("k3d", "version"), deadline=15.0),
     "kubectl": Command(argv=("kubectl", "version", "--client", "--output=json"), deadline=15.0),
-    "helm": Command(argv=("helm", "version", "--short"), deadline=15.0),
+    # with another driver of the user's it would want to connect to that
+    "helm": Command(argv=("helm", "version", "--short"), env={"HELM_DRIVER": "secret"}, deadline=15.0),
 }
 _K3D = re.compile(r"^k3d version (v\S+)", re.MULTILINE)
 _HELM = re.compile(r"^(v\d+(?:\.\d+)*[^\s+]*)", re.MULTILINE)
@@ -108,6 +109,16 @@ def _ask(programs: Programs, name: str) -> str | None:
         return parse(name, programs.run(_QUERIES[name]).out)
     except LaunchError:
         return None
+
+
+def _error(programs: Programs, name: str) -> str:
+    """Why a program does not report its version."""
+    try:
+        return last_line(programs.run(_QUERIES[name]))
+    except CommandFailed as error:
+        return error.last_line()
+    except LaunchError as error:
+        return error.diagnosis.reason
 
 
 def _file(name: str, path: str | None) -> _File | None:
@@ -272,6 +283,8 @@ class Found:
     """As reported by itself; None if unknown."""
     ours: bool
     """Whether it is in the project's own folder."""
+    said: str = ""
+    """Its error instead of a version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,7 +302,8 @@ def need(pin: Pin, found: Found | None) -> Need:
     if found is None:
         why = "neither in the project's folder nor on the PATH"
     elif not (known := numbers(found.version)):
-        why = f"{found.path} does not report its version, so it is considered broken"
+        said = f" ({found.said})" if found.said else ""
+        why = f"{found.path} does not report its version{said}, so it is considered broken"
     elif found.ours and known != numbers(pin.version):
         why = f"the project's folder has {found.version}, and {pin.version} is wanted"
     elif known < numbers(pin.minimum):
@@ -338,6 +352,7 @@ def needs(call: Call, names: Sequence[str]) -> dict[str, Need]:
             path=path,
             version=getattr(reported, name),
             ours=Path(path).parent == programs.folder and remembered(bundled(Path(path))) != getattr(reported, name),
+            said="" if getattr(reported, name) else _error(programs, name),
         )
         for name, path in paths.items()
     }

@@ -269,11 +269,17 @@ class Fetch:
     before: Mark = None
     """The program's mark when the plan was made."""
     patience: float = PATIENCE
+    reason: str = ""
+    """Why it is downloaded; an error says so, since a program that is there may be broken."""
 
     def __call__(self, context: Context) -> Report:
         """Raises `LaunchError`, `Stopped`. Nothing unverified is placed."""
         try:
             return self._fetch(context)
+        except LaunchError as error:
+            if self.reason:
+                error.amend(why=f"{error.why}; it is downloaded for this reason: {self.reason}")
+            raise
         except OSError as error:  # errors of the disk; `Reach` handles those of the network
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise LaunchError(

@@ -53,6 +53,7 @@ def _fetching(call: Call, name: str, need: Need) -> Step:
             downloads=folder.parent / "downloads",
             environ=call.environ,
             before=mark(folder / name),
+            reason=need.why,
         ),
         deadline=call.settings.timeouts.pull,
         retry=Retry(attempts=4, first=1.0, cap=8.0),

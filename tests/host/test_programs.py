@@ -16,7 +16,7 @@ from tasks.clients.bundle import Bundle
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.paths import ClusterPaths
 from tasks.engine.scheduler import Run
-from tasks.engine.step import Bounds, Result, State, Step
+from tasks.engine.step import Bounds, Context, Report, Result, State, Step
 from tasks.facts.backend import BACKENDS
 from tasks.facts.programs import Versions
 from tasks.host import programs as fetching
@@ -124,12 +124,23 @@ def test_a_backend_names_the_programs_that_it_needs(machine: Machine) -> None:
         fetch_plan(machine.session())
 
 
-def test_what_is_too_old_or_broken_is_passed_over(machine: Machine) -> None:
+def test_what_is_too_old_or_broken_is_passed_over(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.has(*ALL)
+    (machine.path / "kubectl").write_text("#!/bin/sh\necho no such library >&2; exit 127\n")
     machine.told = Versions(k3d="v5.6.3", kubectl=None, helm="v3.13.0")
     steps = fetch_plan(machine.session())
     assert fetched(steps) == ["k3d", "kubectl"]
     assert "v5.6.3, and at least v5.7.0 is needed" in steps[0].why
+    assert "/kubectl does not report its version (no such library), so it is considered broken" in steps[1].why
+
+    def refused(_fetch: Fetch, _context: Context) -> Report:
+        raise LaunchError("the connection failed", why="Connection refused")
+
+    monkeypatch.setattr(Fetch, "_fetch", refused)
+    with pytest.raises(LaunchError, match="the connection failed") as caught:
+        steps[1].action(given.context())
+    assert caught.value.why.startswith("Connection refused; it is downloaded for this reason: ")
+    assert "no such library" in caught.value.why
 
 
 def test_the_projects_own_programs_follow_the_pins(machine: Machine) -> None:
