@@ -87,9 +87,10 @@ def well(facts: Facts, *, everything: bool = False) -> dict[str, str]:
     if live is None:
         return {}
     found = {}
-    wanted = expected_nodes(facts)
-    if live.nodes and not live.nodes_unready and len(live.nodes) >= (wanted or 1):
-        found[NODES] = f"all {len(live.nodes)} are ready"
+    lost = {*facts.lost_agents}
+    up = {*live.nodes} - lost
+    if up and not {*live.nodes_unready} - lost and len(up) >= (expected_nodes(facts) or 1):
+        found[NODES] = f"all {len(up)} are ready"
     elif live.nodes_hidden:
         found[NODES] = "this login may not list them"
     if not live.failing:

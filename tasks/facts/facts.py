@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -298,6 +299,17 @@ class Facts:
     def installed(self, release: Release) -> LiveRelease | None:
         """A release in the cluster; None if it does not exist, or the cluster cannot be queried yet."""
         return None if self.live is None else self.live.releases.get((release.namespace, release.name))
+
+    @property
+    def lost_agents(self) -> list[str]:
+        """Agents in Kubernetes whose containers have been removed: they never come back under that name."""
+        first = self.cluster.first
+        if self.live is None or first is None:
+            return []
+        there = {node.kubernetes_name for node in self.cluster.of("server", "agent")}
+        agent = re.compile(re.escape(first.kubernetes_name.partition("-server-")[0]) + r"-agent-\d+(-\d+)?")
+        names = (*self.live.nodes, *self.live.nodes_unready)
+        return [name for name in names if name not in there and agent.fullmatch(name)]
 
     def namespace_ends(self, namespace: str | None) -> bool:
         """Whether a namespace is known to be being deleted."""

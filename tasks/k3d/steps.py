@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import partial
 
-from tasks.clients import docker, k3d
+from tasks.clients import docker, k3d, kubectl
 from tasks.core.files import write_whole
 from tasks.core.units import count, memory_bytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import AwaitCluster, CreateCluster, Milestone, RunCommand, WatchNodes
-from tasks.facts.cluster import MARKER, Presence
+from tasks.facts.cluster import MARKER, Presence, cluster_state
 from tasks.facts.facts import AUTHORITIES, Facts
 from tasks.k3d.arguments import arguments, needs_cgroup_v1
 from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, render
@@ -37,7 +38,7 @@ def cluster_steps(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -
     """Steps until the API is ready and the creation is recorded. `needs`: images and registries. Raises `BadInput`."""
     presence = facts.cluster.presence
     if presence is Presence.RUNNING:
-        return [*_present(facts), *_more_agents(facts, needs)]
+        return [*_present(facts), *_without_lost(facts), *_more_agents(facts, needs)]
     if presence is Presence.STOPPED:
         return list(_starting(facts, needs))
     return list(_making(facts, needs, next_ports))
@@ -195,6 +196,31 @@ def _start(facts: Facts, context: Context) -> Report | None:
             return Report(exit_code=done.code)
     command = k3d.start(facts.name, facts.settings.cluster.timeout)
     return Report(exit_code=start_cluster(facts, command, context).code)
+
+
+def _without_lost(facts: Facts) -> list[Step]:
+    """Without its Node, pods of a StatefulSet that were on a lost agent start elsewhere; with it they never do."""
+    return [
+        Step(
+            name=f"cluster: remove lost node {name}",
+            task=TASK,
+            action=partial(_remove_lost, facts, name),
+            needs=(API_READY,),
+            why="its container was removed, and Kubernetes still counts it",
+            expected=0.2,
+            work=RunCommand(program="kubectl"),
+        )
+        for name in facts.lost_agents
+    ]
+
+
+def _remove_lost(facts: Facts, name: str, context: Context) -> Report | None:
+    """Its container may have been created since the engine was queried."""
+    now = cluster_state(facts.programs, facts.name, facts.cluster.first.id if facts.cluster.first else None)
+    if any(node.kubernetes_name == name for node in now.nodes):
+        return Report(skipped=True, why="its container exists by now")
+    node = json.dumps({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
+    return Report(exit_code=run_command(facts.programs, kubectl.delete(facts.paths.kubeconfig, node), context).code)
 
 
 def _more_agents(facts: Facts, needs: tuple[str, ...]) -> list[Step]:

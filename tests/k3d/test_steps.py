@@ -14,11 +14,13 @@ from tasks.core.errors import BadInput
 from tasks.engine.step import Step
 from tasks.facts.cluster import Node, Presence
 from tasks.facts.facts import Facts, Network, Shape
+from tasks.health import NODES, well
 from tasks.k3d.steps import ANSWER, MARK, WATCH, cluster_steps, limit_steps, watch_step
 from tasks.process.command import CommandFailed
 from tasks.settings.derived import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE
 from tests.checks.given import engine
-from tests.given import act, by_name, cluster_state, facts, node, settings
+from tests.facts.inspected import container
+from tests.given import act, by_name, cluster_state, facts, live, node, settings
 from tests.programs import Answer, FakePrograms
 
 BEFORE = ("prepull: k3s", "registry: push")
@@ -156,6 +158,26 @@ def test_more_agents_are_added_and_none_is_taken_away(
         f"k3d node create openframe-dev-{name} --cluster openframe-dev --role agent --memory 1536m{own} --timeout 180s"
         for name in added
     ]
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_the_node_of_an_agent_whose_container_was_removed_is_removed(tmp_path: Path, back: bool) -> None:
+    """Those of servers (members of etcd) and of other machines are not."""
+    names = [f"k3d-openframe-dev-{each}" for each in ("server-0", "agent-1", "agent-0-0", "agent-2", "server-1")]
+    there = live(nodes=(*names[:3], "laptop", names[4]), nodes_unready=(names[3],))
+    present = cluster_state(Presence.RUNNING, node("server-0"), node("agent-1"))
+    now = [container("server-0", "server"), *([container("agent-0-0", "agent")] if back else [])]
+    answers = {"docker ps": "1 2", "docker container inspect": json.dumps(now)}
+    fake = FakePrograms(answers=answers, otherwise=Answer())
+    given = facts(tmp_path, fake, presence=Presence.RUNNING, cluster=present, shape=shape(1), live=there)
+    first, second = (step for step in steps(given) if step.skip is None)
+    assert (first.name, second.name) == tuple(f"cluster: remove lost node {each}" for each in names[2:4])
+    assert well(given)[NODES] == "all 4 are ready"
+    assert act(first).skipped is back
+    assert len(fake.calls_of("kubectl")) == (not back)
+    act(second)
+    (*_, call) = fake.calls_of("kubectl")
+    assert json.loads(call.command.stdin or "")["metadata"] == {"name": names[3]}
 
 
 def test_the_first_agents_get_the_arguments_that_are_for_them(tmp_path: Path) -> None:
