@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tasks.core.errors import Diagnosis
@@ -19,6 +20,9 @@ from tasks.diagnose.pods import (
 from tasks.diagnose.rules import clean
 
 Item = Mapping[str, Any]
+Place = tuple[str, str, str]
+"""Namespace, kind and name."""
+_NONE: Mapping[Place, str] = MappingProxyType({})
 _PULL = re.compile(
     r"(?:Failed to pull image|failed to get sandbox image|failed to pull image) \"(?P<image>[^\"]+)\":? ?(?P<rest>.*)"
 )
@@ -81,13 +85,17 @@ def diagnose_kills(events: Iterable[Item], subject: str) -> Diagnosis | None:
     return None
 
 
-def is_outdated(event: Item, scheduled: Collection[str]) -> bool:
+def is_outdated(event: Item, scheduled: Collection[str], uids: Mapping[Place, str] = _NONE) -> bool:
     """Whether it reports a failure that is over; `scheduled`: names of pods that have been scheduled.
 
-    Failed scheduling of one of them, or a ReplicaSet that could not create pods and has one now: where it lacks
-    others, its Deployment has a condition for that.
+    `uids`: those of existing objects: a deleted one may have had the same name. Else failed scheduling of one of those
+    pods, or a ReplicaSet that could not create pods and has one now: where it lacks others, its Deployment has a
+    condition for that.
     """
     about, reason = _object(event), event.get("reason")
+    place = (str(about.get("namespace")), str(about.get("kind")), str(about.get("name")))
+    if place in uids and about.get("uid", uids[place]) != uids[place]:
+        return True
     if reason == "FailedCreate" and about.get("kind") == "ReplicaSet":
         return any(each.startswith(f"{about.get('name')}-") for each in scheduled)
     return reason == "FailedScheduling" and about.get("name") in scheduled

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tasks.core.errors import Diagnosis
-from tasks.diagnose.events import diagnose_events, diagnose_pending_pull, is_outdated
+from tasks.diagnose.events import Place, diagnose_events, diagnose_pending_pull, is_outdated
 from tasks.diagnose.pods import condition, diagnose_pod, diagnose_workload, most_telling, part, rows
 from tasks.kube.client import Api, ApiError
 from tasks.kube.objects import Key
@@ -40,6 +40,7 @@ def diagnose_unready(
 def _all(api: Api, late: Mapping[Key, Item | None], since: str, *, events: bool) -> Iterator[Diagnosis | None]:
     places: dict[str, list[Item]] = {}
     scheduled: set[str] = set()
+    uids: dict[Place, str] = {}
     for key, item in late.items():
         if item is not None and key.namespace and _seen(item):
             places.setdefault(key.namespace, []).append({"apiVersion": key.api_version, "kind": key.kind, **item})
@@ -50,6 +51,8 @@ def _all(api: Api, late: Mapping[Key, Item | None], since: str, *, events: bool)
         sets = []
         if any(item["kind"] == "Deployment" for item in items):
             sets = api.get(f"/apis/apps/v1/namespaces/{namespace}/replicasets")["items"]
+        for kind, each in [("Pod", pod) for pod in pods] + [("ReplicaSet", one) for one in sets]:
+            uids[namespace, kind, each["metadata"]["name"]] = str(each["metadata"].get("uid"))
         for item in items:
             yield from (diagnose_pod(pod) for pod in pods_of(item, pods, sets))
         if not events:
@@ -58,7 +61,7 @@ def _all(api: Api, late: Mapping[Key, Item | None], since: str, *, events: bool)
     if events:
         for namespace, items in places.items():
             found = api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
-            recent = [event for event in found if not is_outdated(event, scheduled)]
+            recent = [event for event in found if not is_outdated(event, scheduled, uids)]
             names = [item["metadata"]["name"] for item in items]
             yield diagnose_events(recent, names)
             yield diagnose_pending_pull(recent, names)

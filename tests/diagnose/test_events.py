@@ -206,6 +206,16 @@ def test_events_from_before_a_pod_was_scheduled() -> None:
     assert not is_outdated(PULLING, {"app-1"})
 
 
+@pytest.mark.parametrize(("uid", "over"), [("old", True), ("new", False), (None, False)])
+def test_a_warning_about_a_deleted_object_of_the_same_name_is_over(uid: str | None, over: bool) -> None:
+    """A Deployment that is installed again has a ReplicaSet of the same name, whose hash follows from its template."""
+    found = event("FailedCreate", "Error creating: pods is forbidden", kind="ReplicaSet", name="app-7c")
+    about = {**found["involvedObject"], **({"uid": uid} if uid else {})}
+    place = (str(about.get("namespace")), "ReplicaSet", "app-7c")
+    assert is_outdated({**found, "involvedObject": about}, (), {place: "new"}) is over
+    assert not is_outdated({**found, "involvedObject": about}, (), {("elsewhere", *place[1:]): "new"})
+
+
 @pytest.mark.parametrize(
     ("kind", "pods", "over"),
     [("ReplicaSet", {"app-7c-x"}, True), ("ReplicaSet", {"app-8d-x"}, False), ("StatefulSet", {"app-7c-0"}, False)],
