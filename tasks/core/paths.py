@@ -154,14 +154,13 @@ def check_own(path: Path, variable: str) -> None:
         reason = os.strerror(errno.EACCES)
     else:
         return
-    owner = _owner(there)
-    root = "; a run as root may have made it" if owner == _name_of(0) else ""
+    owner, theirs = _owner(there), there == path or _is_at_home(there)
+    root = "; a run as root may have made it" if theirs and owner == _name_of(0) else ""
     own = f'take ownership: sudo chown -R "$(id -u):$(id -g)" {shlex.quote(str(there))}; or '
     raise BadInput(
-        f"{there} cannot be used: {reason}",
-        why=f"it belongs to {owner}{root}" if owner else _STORED[variable],
-        fix=(own if reason == os.strerror(errno.EACCES) and (there == path or _is_at_home(there)) else "")
-        + f"set {variable} to another folder",
+        f"{there} cannot be used: {reason}" if theirs else f"{path} cannot be created: {there}: {reason}",
+        why=f"{'it' if theirs else there} belongs to {owner}{root}" if owner else _STORED[variable],
+        fix=(own if reason == os.strerror(errno.EACCES) and theirs else "") + f"set {variable} to another folder",
     )
 
 

@@ -131,7 +131,8 @@ def _story(done: Completed) -> str:
 
 
 def _runs(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK)
+    """Whether a program can be run; a folder that may not be entered, such as one of root's `.tools`, has none."""
+    return os.access(path, os.X_OK) and os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises without access
 
 
 def _log(folder: Path, context: Context, text: str) -> None:

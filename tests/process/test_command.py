@@ -7,7 +7,7 @@ import shutil
 import stat
 import tempfile
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
@@ -84,14 +84,26 @@ def test_the_projects_folder_wins_over_the_path(tmp_path: Path) -> None:
     assert both.run(Command(argv=("helm",))).out == "path\n"
 
 
-@pytest.mark.parametrize("spoilt", ["mode", "folder", "link"])
-def test_what_cannot_run_in_the_projects_folder_is_passed_over(tmp_path: Path, spoilt: str) -> None:
+@pytest.mark.parametrize("spoilt", ["mode", "folder", "link", "closed"])
+def test_what_cannot_run_in_the_projects_folder_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoilt: str
+) -> None:
     own = tmp_path / "own"
     own.mkdir()
     if spoilt == "mode":
         tool(own, "k3d", "own", mode=0o644)
     elif spoilt == "folder":
         (own / "k3d").mkdir()
+    elif spoilt == "closed":  # as it is for others than root
+        stat, access = os.stat, os.access
+
+        def closed(path: Any, **more: Any) -> os.stat_result:
+            if Path(path).parent == own:
+                raise PermissionError(13, "Permission denied")
+            return stat(path, **more)
+
+        monkeypatch.setattr(os, "stat", closed)
+        monkeypatch.setattr(os, "access", lambda path, mode, **more: Path(path).parent != own and access(path, mode))
     else:
         (own / "k3d").symlink_to(tmp_path / "nowhere")
     tool(tmp_path / "path", "k3d", "path")
