@@ -10,8 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasks import namespaces
+from tasks.core.errors import some
 from tasks.core.units import quantity
 from tasks.engine.step import Context, Report, Step
+from tasks.engine.work import RunCommand
 from tasks.run.task import run_part, task
 from tasks.settings.derived import (
     API_READY,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 TASK = "manifests"
 BASE = "manifests: base resources"
+BASE_OFF = "manifests: remove base resources"
 NEW_NODES = "manifests: addresses of new nodes"
 _JOINS = 30.0
 """Seconds until a node that has joined has its addresses: they are assigned at once."""
@@ -83,6 +86,24 @@ def _left_out(facts: Facts) -> str:
     return "; ".join(parts)
 
 
+def _removal(facts: Facts, surplus: Sequence[dict[str, Any]]) -> Step:
+    """Delete base resources that the settings switch off: a quota, for example, would continue to reject pods."""
+    from tasks.clients import kubectl
+    from tasks.diagnose.command import command_action
+    from tasks.kube.apply import stream
+    from tasks.kube.objects import display
+
+    return Step(
+        name=BASE_OFF,
+        task=TASK,
+        action=command_action(facts.programs, kubectl.delete(facts.paths.kubeconfig, stream(surplus))),
+        needs=(API_READY,),
+        why=f"switched off in the settings: {some([display(each) for each in surplus])}",
+        expected=0.3,
+        work=RunCommand(program="kubectl"),
+    )
+
+
 def _by_needs(facts: Facts, own: Sequence[dict[str, Any]]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
     """The user's own objects by the releases that their files need; those without needs first."""
     from tasks.facts.manifest_files import needs_by_object
@@ -103,7 +124,7 @@ def steps(facts: Facts) -> list[Step]:
     """
     from tasks.kube.apply import split
     from tasks.run.apply import apply_step, difference
-    from tasks.run.desired import base_objects, is_unchanged_namespace, user_objects
+    from tasks.run.desired import base_objects, is_unchanged_namespace, to_remove, user_objects
     from tasks.settings.needs import named_releases
 
     resources = base_objects(facts)
@@ -114,6 +135,8 @@ def steps(facts: Facts) -> list[Step]:
     policies = tuple(each for each in resources if each["kind"] == "NetworkPolicy")
     if policies and not facts.owns_cluster and facts.live is not None and facts.live.nodes_joining:
         found.append(_new_nodes(facts, facts.live))
+    if surplus := to_remove(facts):
+        found.append(_removal(facts, surplus))
     left_out = _left_out(facts)
     if left_out:
         found.append(Step(name=BASE_LEFT_OUT, task=TASK, skip=left_out))

@@ -16,8 +16,8 @@ from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
 from tasks.kube.client import ApiError
 from tasks.kube.wait import NotInTime
-from tasks.manifests import BASE, counted_step
-from tasks.run.desired import base_objects, user_objects
+from tasks.manifests import BASE, BASE_OFF, counted_step
+from tasks.run.desired import base_objects, desired_keys, user_objects
 from tasks.settings.derived import (
     API_READY,
     BASE_LEFT_OUT,
@@ -93,6 +93,26 @@ def test_what_is_there_is_left_alone_and_nobody_waits_for_quotas(tmp_path: Path)
 )
 def test_without_quotas_none_is_waited_for(tmp_path: Path, sections: dict[str, Any]) -> None:
     assert QUOTAS not in named(manifests.steps(of(tmp_path, sections=sections)))
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_base_resources_that_are_switched_off_are_removed_if_they_are_of_this_project(
+    tmp_path: Path, foreign: bool
+) -> None:
+    there = base_objects(of(tmp_path))
+    if foreign:
+        for each in there:
+            del each["metadata"]["annotations"]
+    programs = FakePrograms(answers={"kubectl": ""})
+    facts = of(tmp_path, programs, sections={"manifests": {"quota": {"enabled": False}}}, live=holding(there))
+    assert {"ResourceQuota", "LimitRange"} <= {each.kind for each in desired_keys(facts, ("manifests",))}
+    steps = named(manifests.steps(facts))
+    assert (BASE_OFF in steps) is not foreign
+    if not foreign:
+        given.act(steps[BASE_OFF])
+        assert " delete --ignore-not-found " in programs.lines[0]
+        names = ("openframe-defaults", "openframe-quota")
+        assert sorted(applied(programs)) == sorted(zip(("LimitRange", "ResourceQuota") * 2, names * 2, strict=True))
 
 
 def test_a_template_without_a_quota_is_not_waited_for(tmp_path: Path) -> None:

@@ -274,7 +274,8 @@ class ClusterState:
     @property
     def incomplete(self) -> str:
         """Why it has to be created again although nodes of it exist."""
-        return "its creation was never recorded as complete" if self.first else "its server's container is gone"
+        lost = self.first is None and self.of("agent")  # a creation begins with the servers
+        return "its server's container is gone" if lost else "its creation was never recorded as complete"
 
     def port(self, inside: int, *, first_server: bool = False) -> int | None:
         """The host port for a port of the cluster: on server-0, or preferably on the load balancer."""

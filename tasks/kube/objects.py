@@ -174,6 +174,13 @@ def finish(obj: Mapping[str, Any]) -> dict[str, Any]:
     return done
 
 
+def is_marked(there: Mapping[str, Any] | None) -> bool:
+    """Whether an object exists, with the additions of `finish`."""
+    metadata = there["metadata"] if there is not None else {}
+    ours = (metadata.get("labels") or {}).get(MANAGED_BY) == FIELD_MANAGER
+    return ours and FINGERPRINT in (metadata.get("annotations") or {})
+
+
 def unmarked(obj: Mapping[str, Any]) -> dict[str, Any]:
     """A copy without the additions of `finish`: the object as in the user's file."""
     metadata = dict(obj["metadata"])

@@ -123,6 +123,15 @@ def _get(call: Call, given: Given) -> None:
         call.say("   ".join(filter(None, (each["metadata"].get("namespace"), each["metadata"]["name"]))))
 
 
+def _delete(call: Call, given: Given) -> None:
+    """The objects of stdin; no failure if they are gone."""
+    call.wait("kubectl")
+    cluster = Cluster(call, given.get("kubeconfig"))
+    for each in objects_of(call.stdin.read().decode()):
+        cluster.request("DELETE", cluster.path(each, each["metadata"].get("namespace") or "default"))
+        call.say(f'{each["kind"].lower()} "{each["metadata"]["name"]}" deleted')
+
+
 def _path(cluster: Cluster, kind: str, namespace: str) -> str:
     for version in _GROUPS:
         for row in (cluster.get(root(version)) or {}).get("resources") or ():
@@ -148,5 +157,6 @@ def _kustomize(call: Call, given: Given) -> None:
 _COMMANDS: Commands = {
     "version": (_version, "client output=,o", 0),
     "get": (_get, "kubeconfig= namespace=,n output=,o raw= all-namespaces,A", 0),
+    "delete": (_delete, "kubeconfig= ignore-not-found wait= filename=,f", 0),
     "kustomize": (_kustomize, "enable-helm load-restrictor=", 1),
 }

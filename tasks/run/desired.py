@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from tasks.core.errors import BadInput
 from tasks.core.units import quantity
 from tasks.facts.facts import Facts
 from tasks.kube.drift import differences
-from tasks.kube.objects import Key, display, fill, finish, is_namespace, key, opened, repeat, unmarked
+from tasks.kube.objects import Key, display, fill, finish, is_marked, is_namespace, key, opened, repeat, unmarked
 from tasks.settings.valid import SYSTEM_NAMESPACES, dns_label
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ def contents(facts: Facts, parts: Collection[str]) -> list[dict[str, Any]]:
 
 
 def desired_keys(facts: Facts, parts: Collection[str]) -> list[Key]:
-    """Their keys, without duplicates."""
-    return list(dict.fromkeys(key(each) for each in desired_objects(facts, parts)))
+    """Their keys, without duplicates, and those of base resources that are switched off."""
+    off = base_objects_off(facts) if "manifests" in parts else []
+    return list(dict.fromkeys(key(each) for each in (*desired_objects(facts, parts), *off)))
 
 
 def namespace_objects(names: Sequence[str]) -> list[dict[str, Any]]:
@@ -125,6 +127,25 @@ def base_objects(facts: Facts) -> list[dict[str, Any]]:
     )
 
 
+def base_objects_off(facts: Facts) -> list[dict[str, Any]]:
+    """Base resources that the settings switch off; only in a cluster of this project, where an earlier run made them.
+
+    Nobody needs a template that is not used: one that cannot be read is no error here.
+    """
+    with contextlib.suppress(BadInput):
+        if facts.owns_cluster:
+            own = {key(each) for each in user_objects(facts)}  # the same file may be among the user's own
+            found = base_resources(facts.settings, facts.root, managed=facts.settings.namespaces, off=True)
+            return [each for each in found if key(each) not in own]
+    return []
+
+
+def to_remove(facts: Facts) -> list[dict[str, Any]]:
+    """Those of them that exist, as this project applied them."""
+    there = facts.live.objects if facts.live is not None else {}
+    return [each for each in base_objects_off(facts) if is_marked(there.get(key(each)))]
+
+
 def user_objects(facts: Facts) -> list[dict[str, Any]]:
     """The user's own objects, except namespaces that a launch creates anyway, with the fields in the user's files."""
     made = user_namespaces(facts)
@@ -159,8 +180,9 @@ def base_resources(
     admitted: Sequence[str] = (),
     nodes: Sequence[str] | None = None,
     whole_cluster: bool = True,
+    off: bool = False,
 ) -> list[dict[str, Any]]:
-    """The enabled base resources; policies and quotas once for each of `managed`.
+    """The enabled base resources, or the others if `off`; policies and quotas once for each of `managed`.
 
     `admitted`: namespaces that the policies allow by name. `nodes`: blocks of node addresses; None: those that a k3d
     cluster will have. Without `whole_cluster` nothing is created outside the managed namespaces. Raises `BadInput` for
@@ -169,18 +191,17 @@ def base_resources(
     from tasks.kube.addresses import assumed  # most single tasks need none of it
 
     manifests = settings.manifests
-    wanted: list[tuple[str, bool]] = []
-    if manifests.node_local_dns and whole_cluster:
-        wanted.append((NODE_LOCAL_DNS, False))
-    if manifests.storage_class and whole_cluster:
-        wanted.append((STORAGE, False))
-    if manifests.quota.enabled:
-        wanted.append((QUOTAS_FILE, True))
-    if manifests.network_policies:
-        wanted.append((POLICIES, True))
+    rows = (
+        (NODE_LOCAL_DNS, False, manifests.node_local_dns),
+        (STORAGE, False, manifests.storage_class),
+        (QUOTAS_FILE, True, manifests.quota.enabled),
+        (POLICIES, True, manifests.network_policies),
+    )
     blocks = assumed(settings) if nodes is None else nodes
     found: list[dict[str, Any]] = []
-    for name, everywhere in wanted:
+    for name, everywhere, on in rows:
+        if on == off or not (everywhere or whole_cluster):
+            continue
         for obj in _template(settings, root, name, blocks, admitted):
             namespace = obj["metadata"].get("namespace")
             if everywhere and not namespace:

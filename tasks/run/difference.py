@@ -16,12 +16,12 @@ from tasks.facts.cluster import Presence
 from tasks.k3d import kubeconfig
 from tasks.k3d.recorded import differences as changed_settings
 from tasks.k3d.recorded import immutable
-from tasks.kube.changes import CHANGE, CREATE, Change
+from tasks.kube.changes import CHANGE, CREATE, DELETE, Change
 from tasks.kube.objects import display
 from tasks.process.children import CHILDREN
 from tasks.run.apply import difference
 from tasks.run.charts import Chart, chart_of, fetch_steps
-from tasks.run.desired import contents, desired_namespaces, is_foreign, is_unchanged_namespace
+from tasks.run.desired import contents, desired_namespaces, is_foreign, is_unchanged_namespace, to_remove
 from tasks.run.own_steps import each_time
 from tasks.run.preview import Comparison, Preview
 from tasks.run.session import bounds
@@ -123,7 +123,10 @@ def changes(facts: Facts, steps: Sequence[Step], *, recreate: bool = False) -> C
         presence="running",
         settings=settings,
         steps=tuple((step.name, step.why) for step in wanted.values() if step.name in own or _changes(step)),
-        objects=_changed(previews.get(_OBJECTS, ())),
+        objects=(
+            *_changed(previews.get(_OBJECTS, ())),
+            *(Change(what=display(each), action=DELETE) for each in to_remove(facts)),
+        ),
         releases=tuple(
             ReleaseChange(
                 release=name,

@@ -52,8 +52,14 @@ def test_each_difference_is_named_and_nothing_else(
         ],
     }
     assert played.run("status", *sets, diff=True) == 5
+    off = "manifests.quota.enabled=false"
     assert played.run("rehearse", sets[0]) == 0
     assert played.run("plan", sets[0], exit_code=True, diff=True) == 0
+    capsys.readouterr()
+    assert played.run("plan", sets[0], off, exit_code=True, diff=True) == 5
+    assert "- platform/resourcequota/openframe-quota" in capsys.readouterr().out
+    assert played.run("rehearse", sets[0], off) == 0
+    assert played.run("plan", sets[0], off, exit_code=True, diff=True) == 0
 
 
 def test_a_stopped_cluster(played: Played, capsys: pytest.CaptureFixture[str]) -> None:
