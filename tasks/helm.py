@@ -21,6 +21,7 @@ from tasks.settings.derived import (
     HELM,
     NAMESPACES,
     QUOTAS,
+    RELEASES_LEFT,
     SECRETS,
     done_name,
     install_name,
@@ -73,7 +74,7 @@ def steps(facts: Facts) -> list[Step]:
     from tasks.settings.needs import named_releases
 
     if not facts.releases:
-        return []
+        return _staying(facts)
     charts = {_key(release): chart_of(facts, release) for release in facts.releases}
     reasons = {_key(release): _why(facts, release, charts[_key(release)]) for release in facts.releases}
     wanted = [charts[_key(r)] for r in facts.releases if reasons[_key(r)] is not None]
@@ -82,7 +83,15 @@ def steps(facts: Facts) -> list[Step]:
         needed = [each for need in release.needs for each in named_releases(need, facts.releases)]
         needs = tuple(done_name(each) for each in needed)
         found += _release(facts, release, charts[_key(release)], reasons[_key(release)], needs)
-    return found
+    return [*found, *_staying(facts)]
+
+
+def _staying(facts: Facts) -> list[Step]:
+    """Nothing is uninstalled unasked: a release that was removed, renamed or disabled may have data."""
+    from tasks.run.releases import no_longer_configured
+
+    names = no_longer_configured(facts)
+    return [Step(name=RELEASES_LEFT, task=TASK, skip=f"no longer configured: {some(names)}")] if names else []
 
 
 def _key(release: Release) -> str:

@@ -18,7 +18,7 @@ from tasks.kube.objects import Key
 from tasks.kube.releases import LiveRelease
 from tasks.run.charts import chart_of
 from tasks.run.releases import fingerprint
-from tasks.settings.derived import FINGERPRINT, NAMESPACES, QUOTAS, SECRETS
+from tasks.settings.derived import FINGERPRINT, NAMESPACES, QUOTAS, RELEASES_LEFT, SECRETS
 from tasks.settings.schema import Settings
 from tests import given
 from tests.given_live import (
@@ -105,6 +105,22 @@ def test_a_release_is_skipped_only_if_its_chart_and_values_have_not_changed(
     assert (step.skip is None, step.why) == (why is not None, why or "")
     if why is None:
         assert step.skip == "r/app 1.0.0 and its values have not changed"
+
+
+@pytest.mark.parametrize(
+    ("changes", "named_as"),
+    [
+        ({}, "no longer configured: old in web (helm uninstall old -n web removes it)"),
+        ({"status": "uninstalled"}, None),
+        ({"labels": {}}, None),  # not of this project
+    ],
+)
+def test_a_release_that_is_no_longer_configured_stays_and_is_reported(
+    tmp_path: Path, changes: dict[str, Any], named_as: str | None
+) -> None:
+    there = live(release(print_of(of(tmp_path))), release(**{"fingerprint": "f", "name": "old", **changes}))
+    step = named(helm.steps(of(tmp_path, live=there))).get(RELEASES_LEFT)
+    assert (step and step.skip) == named_as
 
 
 def test_an_object_that_is_gone_brings_the_release_again(tmp_path: Path) -> None:

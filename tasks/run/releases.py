@@ -125,6 +125,18 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return done
 
 
+def no_longer_configured(facts: Facts) -> list[str]:
+    """Releases that this project has installed in the cluster, and that the settings do not have, for display."""
+    configured = {(release.namespace, release.name) for release in facts.releases}
+    return [
+        f"{name} in {namespace} (helm uninstall {name} -n {namespace} removes it)"
+        for (namespace, name), each in sorted(facts.live.releases.items() if facts.live is not None else ())
+        if (each.fingerprint if facts.owns_cluster else each.labels.get(CREATED_BY) == facts.environment)
+        and (namespace, name) not in configured
+        and each.status != "uninstalled"
+    ]
+
+
 def is_pending(live: LiveRelease) -> bool:
     """Whether a Helm is working on it, or was killed while doing so."""
     return live.status.startswith("pending-") or live.status == "uninstalling"
