@@ -27,6 +27,7 @@ from tasks.core.files import MACHINE, sha256, unfinished
 from tasks.core.paths import user_name
 from tasks.core.redact import redact
 from tasks.facts.endpoint import contained, endpoint, outside
+from tasks.facts.mounts import restored
 from tasks.process.programs import Programs
 
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
@@ -60,9 +61,8 @@ class Owner:
 
 def owner_of(label: str) -> Owner | None:
     """The owner in a label; None if it has none."""
-    fields = parse_qs(label)
-    found = fields.get("id", [""])[0]
-    return Owner(id=found, name=fields.get("name", ["somebody"])[0]) if found else None
+    fields = {name: texts[0] for name, texts in parse_qs(label).items()}
+    return Owner(id=fields["id"], name=fields.get("name", "somebody")) if "id" in fields else None
 
 
 def owner(environ: Mapping[str, str], state: Path, given: str | None = None) -> Owner:
@@ -132,8 +132,7 @@ def container_state(inspected: Mapping[str, Any], now: float | None = None) -> C
 def last_words(programs: Programs, name: str) -> str:
     """The line of a container's log that explains its end best; empty if there is none."""
     with contextlib.suppress(LaunchError):
-        done = programs.run(docker.logs(name), quiet=True)
-        return telling_line(done.out + done.err)
+        return telling_line((done := programs.run(docker.logs(name), quiet=True)).out + done.err)
     return ""
 
 
@@ -274,7 +273,7 @@ class ClusterState:
     @property
     def incomplete(self) -> str:
         """Why it has to be created again although nodes of it exist."""
-        lost = self.first is None and self.of("agent")  # a creation begins with the servers
+        lost = not self.first and self.of("agent")  # a creation begins with the servers
         return "its server's container is gone" if lost else "its creation was never recorded as complete"
 
     def port(self, inside: int, *, first_server: bool = False) -> int | None:
@@ -354,18 +353,18 @@ def cluster_state(
 ) -> ClusterState:
     """Query the engine. `known_complete`: id of a server-0 whose marker was seen before, which saves a query."""
     ids = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={name}")).out.split()
-    if not ids:
-        return ClusterState(name=name, presence=Presence.ABSENT)
-    inspected = docker.inspected(programs.run(docker.inspect(ids)).out)
+    inspected = docker.inspected(programs.run(docker.inspect(ids)).out) if ids else ()
     found = _with_last(programs, read(name, inspected, complete=True, claim=claim))
     if found.first is None or found.presence is Presence.FOREIGN or found.first.id == known_complete:
         return found
-    marker = programs.run(docker.has_file(found.first.id, MARKER))
+    marker = programs.run(look := docker.has_file(found.first.id, MARKER))
+    if marker.code != 0 and not no_such_file(marker.err) and restored(found.of("server", "agent")):
+        marker = programs.run(look)
     if marker.code != 0 and not no_such_file(marker.err):
         raise LaunchError(
             f"the engine does not report whether the creation of the cluster '{name}' was completed",
             why=marker.err.strip() or f"docker cp ended with code {marker.code}",
-            fix="run it again; a cluster is removed only if it is known to be incomplete",
+            fix=f"run it again; if a file that its nodes mount is gone: put it back, or k3d cluster delete {name}",
             exit_code=marker.code,
         )
     return found if marker.code == 0 else replace(found, presence=Presence.INCOMPLETE)

@@ -13,12 +13,13 @@ from tasks.clients.k3d import DOLLAR
 from tasks.core.errors import BadInput
 from tasks.core.units import memory_bytes
 from tasks.facts.facts import AUTHORITIES, Ports, Shape
+from tasks.facts.mounts import EDAC
 from tasks.k3d.arguments import arguments
 from tasks.k3d.recorded import remembered
 from tasks.kube.addresses import DOCKER_NETWORKS
 from tasks.process.command import duration
 from tasks.settings import k3s_arguments as k3s
-from tasks.settings.derived import COLLECTOR, EDAC, KUBELET_DROP_IN, balanced, docker_memory, garbage_percent
+from tasks.settings.derived import COLLECTOR, KUBELET_DROP_IN, balanced, docker_memory, garbage_percent
 from tasks.settings.node_filters import nodes, split
 from tasks.settings.schema import Settings
 

@@ -12,11 +12,13 @@ from tasks.clients import docker, k3d, kubectl
 from tasks.core import yaml
 from tasks.core.errors import LaunchError
 from tasks.core.files import write_whole
-from tasks.core.units import KIB, memory_bytes
+from tasks.core.units import memory_bytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report
 from tasks.facts.cluster import ContainerState, container_state
 from tasks.facts.facts import Facts, Ports
+from tasks.facts.mounts import EDAC
+from tasks.facts.mounts import meminfo as contents
 from tasks.k3d.config import Files, k3d_config, kubelet_config, render
 from tasks.k3d.kubeconfig import address, remember_engine
 from tasks.k3d.registries_yaml import nodes_file
@@ -24,7 +26,7 @@ from tasks.k3d.registry_container import hold_registries
 from tasks.k3d.removal import own_containers
 from tasks.kube.wait import api_ready, poll
 from tasks.process.command import CommandFailed, DeadlinePassed
-from tasks.settings.derived import EDAC, push_container
+from tasks.settings.derived import push_container
 
 NextPorts = Callable[[Ports, int | None], Ports]
 """Chooses again after a conflict that no check could foresee, given the port that the engine reported."""
@@ -89,7 +91,7 @@ def _memory_files(facts: Facts) -> dict[str, Any]:
     meminfo = {}
     for role, text in (("server", limits.server_memory), ("agent", limits.agent_memory)):
         path = folder / f"meminfo-{role}"
-        write_whole(path, f"MemTotal: {memory_bytes(text) // KIB} kB\nSwapTotal: 0 kB\n", mode=0o644)
+        write_whole(path, contents(memory_bytes(text)), mode=0o644)
         meminfo[role] = str(path)
     if not Path(EDAC).is_dir():
         return {"meminfo": meminfo}

@@ -16,8 +16,9 @@ from urllib.parse import parse_qsl, urlencode
 from tasks.core.errors import Drifted
 from tasks.core.files import sha256
 from tasks.facts.facts import AUTHORITIES, NETWORK_SETTINGS, PROXY_VARIABLES
+from tasks.facts.mounts import EDAC
 from tasks.k3d.arguments import CONTROLLERS, arguments
-from tasks.settings.derived import COLLECTOR, DATA, EDAC, IDENTITY, KUBELET_DROP_IN, balanced, docker_memory
+from tasks.settings.derived import COLLECTOR, DATA, IDENTITY, KUBELET_DROP_IN, balanced, docker_memory
 from tasks.settings.k3s_arguments import COMPONENTS, arguments_of, parsed
 from tasks.settings.node_filters import nodes as chosen
 from tasks.settings.node_filters import split

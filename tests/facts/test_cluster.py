@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -203,6 +204,17 @@ def test_what_is_not_known_to_be_incomplete_is_not_called_so(text: str) -> None:
         cluster_state(docker(SERVER, marker=Answer(code=1, err=text)), "openframe-dev")
     assert caught.value.exit_code == 1
     assert caught.value.fix
+
+
+def test_a_mounted_file_that_was_deleted_is_written_again(tmp_path: Path) -> None:
+    """`docker cp` mounts what the container mounts."""
+    file = tmp_path / "meminfo-server"
+    server = container("server-0", "server", memory=2 * 1024**3)
+    server["HostConfig"]["Binds"] = [f"{file}:/proc/meminfo:ro"]
+    fake = docker(server)
+    fake.answers["docker cp"] = lambda _call: Answer() if file.exists() else Answer(code=1, err="not a directory")
+    assert cluster_state(fake, "openframe-dev").presence is Presence.RUNNING
+    assert file.read_text().startswith("MemTotal: 2097152 kB")
 
 
 def test_an_engine_that_does_not_answer() -> None:
