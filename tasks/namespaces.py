@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 TASK = "namespaces"
 GONE = "namespaces: those being deleted are gone"
+_END = (
+    "kubectl describe namespace {name} shows what is left in it; an object with finalizers waits for the controller "
+    "that removes these (that of an uninstalled operator is gone): start it, or use kubectl edit; then run it again"
+)
 
 
 @task(query_ahead=True)
@@ -69,7 +73,7 @@ def _gone(facts: Facts, going: Sequence[str]) -> Step:
     from tasks.kube.objects import Key, Resources, deletion_blockers, live
 
     def act(context: Context) -> Report | None:
-        from tasks.kube.wait import poll
+        from tasks.kube.wait import NotInTime, poll
 
         resources = Resources(facts.api())
         left: dict[str, str] = {}
@@ -82,7 +86,11 @@ def _gone(facts: Facts, going: Sequence[str]) -> Step:
             context.say(f"{len(left)} of {len(going)} still exist")
             return None if left else True
 
-        poll(look, context, telling=lambda: "; ".join(f"{name}: {held}" for name, held in left.items()))
+        try:
+            poll(look, context, telling=lambda: "; ".join(f"{name}: {held}" for name, held in left.items()))
+        except NotInTime as error:
+            error.amend(fix=_END.format(name=min(left, default=going[0])))
+            raise
         return None
 
     return Step(

@@ -90,6 +90,7 @@ def test_what_holds_it_is_told_when_time_is_over(tmp_path: Path) -> None:
     with pytest.raises(NotInTime) as caught:
         namespaces.steps(facts)[0].action(eager(deadline=0))
     assert caught.value.why == f"one: {message}"
+    assert "kubectl describe namespace one" in caught.value.fix
 
 
 def test_on_a_cluster_of_somebody_else_their_namespaces_get_no_label_of_ours(tmp_path: Path) -> None:

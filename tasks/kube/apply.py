@@ -19,13 +19,15 @@ _QUERY = urlencode({"fieldManager": FIELD_MANAGER, **_FORCED})
 
 _DUMP = re.compile(r"(Invalid value: )\w+(?:\.\w+)+\{.*\}", re.DOTALL)
 """A Go value of thousands of characters, such as the template of a Job that cannot be changed."""
+_COMPARED = re.compile(r"\s*\b\w+\.\w+\{\s*\n.*\}\s*$", re.DOTALL)
+"""Two Go values compared line by line, as after the refusal of a claim's change."""
 
 
 class Refused(ApiError):
     """The API has rejected an object."""
 
     def __init__(self, code: int, name: str, said: str, reason: str) -> None:
-        said = _DUMP.sub(r"\1…", redact(said))  # it may repeat what was sent
+        said = _COMPARED.sub("", _DUMP.sub(r"\1…", redact(said)))  # it may repeat what was sent
         what = f"the API has rejected {name}: {said}"
         super().__init__(code, what, transient=code in (0, 408, 409, 429) or code >= 500)
         self.said = said

@@ -79,16 +79,33 @@ TWICE = (
 ENDING = 'configmaps "m" is forbidden: unable to create new content in namespace a because it is being terminated'
 
 
-def test_a_value_of_thousands_of_characters_is_left_out() -> None:
-    dump = 'core.PodTemplateSpec{Spec:core.PodSpec{Command:[]string{"sh", "-c", "echo }"}}}'
-    said = f'Job.batch "once" is invalid: spec.template: Invalid value: {dump}: field is immutable'
+JOB = 'Job.batch "once" is invalid: spec.template: Invalid value:'
+CLAIM = 'PersistentVolumeClaim "v" is invalid: spec: Forbidden: spec is immutable after creation'
+
+
+@pytest.mark.parametrize(
+    ("said", "shown", "field"),
+    [
+        (
+            f'{JOB} core.PodTemplateSpec{{Spec:core.PodSpec{{Command:[]string{{"echo }}"}}}}}}: field is immutable',
+            f"{JOB} …: field is immutable",
+            "spec.template of Job once",
+        ),
+        (
+            f'{CLAIM}\n  core.PersistentVolumeClaimSpec{{\n- \ts"storage": {{i: resource.int64Amount{{1}}}},\n  }}\n',
+            CLAIM,
+            "spec of PersistentVolumeClaim v",
+        ),
+    ],
+)
+def test_values_of_thousands_of_characters_are_left_out(said: str, shown: str, field: str) -> None:
     api = DirectApi()
     api.refused[AT_MAP] = [refusal(422, said, "Invalid")]
     with pytest.raises(Refused) as caught:
         apply(api, MAP)
-    assert caught.value.said == 'Job.batch "once" is invalid: spec.template: Invalid value: …: field is immutable'
+    assert caught.value.said == shown
     found = explained(caught.value, caught.value.text)
-    assert found.why == "spec.template of Job once cannot be changed after creation: field is immutable"
+    assert found.why.startswith(f"{field} cannot be changed after creation: ")
 
 
 @pytest.mark.parametrize(
