@@ -32,7 +32,9 @@ _IMMUTABLE: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("apps/v1", "DaemonSet"): ("spec.selector",),
     ("apps/v1", "Deployment"): ("spec.selector",),
     ("apps/v1", "ReplicaSet"): ("spec.selector",),
-    ("apps/v1", "StatefulSet"): ("spec.selector",),
+    ("apps/v1", "StatefulSet"): (
+        *("spec.selector", "spec.serviceName", "spec.podManagementPolicy", "spec.volumeClaimTemplates"),
+    ),
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): ("roleRef",),
     ("rbac.authorization.k8s.io/v1", "RoleBinding"): ("roleRef",),
     ("storage.k8s.io/v1", "StorageClass"): ("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"),

@@ -190,8 +190,8 @@ def _over(there: Any, desired: Any) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(there, Mapping) and isinstance(desired, Mapping):
         return {**there, **{name: _over(there.get(name), value) for name, value in desired.items()}}
     if isinstance(there, list) and isinstance(desired, list) and _maps(there) and _maps(desired):
-        named = {each.get("name"): each for each in there}
-        return [_over(named.get(each["name"]), each) if "name" in each else each for each in desired]
+        named = {each.get("name", place): each for place, each in enumerate(there)}  # ports, claims: by their place
+        return [_over(named.get(each.get("name", place)), each) for place, each in enumerate(desired)]
     return desired
 
 

@@ -119,6 +119,11 @@ def test_what_a_namespace_has_of_a_manifest() -> None:
             {"spec": {"selector": {"matchLabels": {"a": "y"}}}},
             "spec.selector.matchLabels.a",
         ),
+        (
+            obj("StatefulSet", "apps/v1", spec={"volumeClaimTemplates": [{"metadata": {"name": "a"}}]}),
+            {"spec": {"volumeClaimTemplates": [{"metadata": {"name": "b"}, "status": {"phase": "Pending"}}]}},
+            "spec.volumeClaimTemplates[0].metadata.name",
+        ),
     ],
 )
 def test_what_no_update_can_change_says_what_to_do(desired: dict[str, Any], live: dict[str, Any], fields: str) -> None:

@@ -36,12 +36,14 @@ def test_a_secret_is_known_again_in_what_is_no_secret(tmp_path: Path) -> None:
 
 
 def test_what_the_api_would_refuse_is_told_with_its_words(tmp_path: Path) -> None:
-    rows = [{"name": "x", "default": 1, "size": "1"}]
+    rows = [{"name": "x", "default": 1, "size": "1"}, {"port": 80, "protocol": "TCP"}]
     before = obj("ConfigMap", "c", "a", rows=rows, immutable=True)
     facts = given.facts(tmp_path, live=holding([before]))
     api = reached(facts, DirectApi(before))
     api.refused["/api/v1/namespaces/a/configmaps/c"] = [refusal(422, "field is immutable", "Invalid")]
-    (preview,) = Comparison(facts).objects([obj("ConfigMap", "c", "a", rows=[{"name": "x", "size": "2"}])])
+    (preview,) = Comparison(facts).objects(
+        [obj("ConfigMap", "c", "a", rows=[{"name": "x", "size": "2"}, {"port": 80}])]
+    )
     change = preview.change()
     assert change is not None
     assert change.note == "the API rejects it: field is immutable"
