@@ -115,8 +115,7 @@ def _why(facts: Facts, release: Release, chart: Chart) -> str | None:
         return "its chart or values have changed"
     if live.by_hand:
         return f"its revision {live.revision} was not installed by this project"
-    gone = facts.live.gone.get((release.namespace, release.name), ())
-    if gone:
+    if gone := facts.live.gone.get((release.namespace, release.name), ()):
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
         return f"{gone[0].kind.lower()}/{gone[0].name} is gone{more}"
     edited = facts.live.edited.get((release.namespace, release.name), ()) if release.conflicts == "ours" else ()
@@ -239,11 +238,13 @@ def _install(facts: Facts, release: Release, chart: Chart) -> Action:
 
 def _hooks_left_out(facts: Facts, release: Release) -> tuple[str, ...]:
     """A note about install hooks that did not run: the first installation failed, and an upgrade continued from it."""
+    from tasks.run.releases import uninstalling
+
     live = facts.installed(release)
     if live is None or (live.status, live.revision) != ("failed", 1) or _left_behind(facts, live):
         return ()
     why = "its first installation had failed, and an upgrade does not run install hooks"
-    way = f"if it lacks what they create: helm uninstall {release.name} -n {release.namespace}, then `invoke helm`"
+    way = f"if it lacks what they create: {uninstalling(facts, release.name, release.namespace)}, then `invoke helm`"
     return (f"release {_key(release)}: {why}; {way}",) if live.installs_by_hooks else ()
 
 
@@ -338,10 +339,8 @@ def _ready(facts: Facts, release: Release, *, changed: bool) -> Step:
     notes = _notes(release, live.unreadable) if live is not None and not changed else ()
     if not release.wait:
         skip = "its `wait` is false"
-    elif not changed and facts.live is not None:
-        unready = facts.live.unready.get((release.namespace, release.name), ())
-        if not unready:
-            skip = "; ".join(["all its workloads are ready", *notes])
+    elif not changed and facts.live is not None and not facts.live.unready.get((release.namespace, release.name)):
+        skip = "; ".join(["all its workloads are ready", *notes])
     return Step(
         name=ready_name(release),
         task=TASK,

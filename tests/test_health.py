@@ -168,7 +168,9 @@ def test_a_node_whose_container_was_removed_by_hand(tmp_path: Path) -> None:
     facts, _api = of(tmp_path, node(SERVER), LOST, cluster=cluster)
     with pytest.raises(NotInTime) as caught:
         named(health.steps(facts))[NODES].action(eager(deadline=0))
-    assert caught.value.fix == "its container is gone: kubectl delete node k3d-openframe-dev-agent-0"
+    assert caught.value.fix == (
+        "its container is gone: kubectl delete node k3d-openframe-dev-agent-0 --context k3d-openframe-dev"
+    )
 
 
 def test_endpoints_that_a_server_does_not_offer_are_no_failure(tmp_path: Path) -> None:

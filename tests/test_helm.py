@@ -107,10 +107,16 @@ def test_a_release_is_skipped_only_if_its_chart_and_values_have_not_changed(
         assert step.skip == "r/app 1.0.0 and its values have not changed"
 
 
+CONTEXT = "k3d-openframe-dev"
+
+
 @pytest.mark.parametrize(
     ("changes", "named_as"),
     [
-        ({}, "no longer configured: old in web (helm uninstall old -n web removes it)"),
+        (
+            {},
+            f"no longer configured: old in web (helm uninstall old -n web --kube-context {CONTEXT} removes it)",
+        ),
         ({"status": "uninstalled"}, None),
         ({"labels": {}}, None),  # not of this project
     ],

@@ -23,7 +23,7 @@ from tasks.kube.objects import FIELD_MANAGER, Key, Resources, digest, display, f
 from tasks.kube.ownership import CREATED_BY, Foreign, installed_by, owner_of, refused, taken
 from tasks.kube.releases import documents, present, release_in
 from tasks.process.command import CommandFailed
-from tasks.settings.derived import FINGERPRINT
+from tasks.settings.derived import FINGERPRINT, context_name
 from tasks.settings.needs import refuse_unknown
 from tasks.settings.origin import conceal_named
 
@@ -129,12 +129,18 @@ def no_longer_configured(facts: Facts) -> list[str]:
     """Releases that this project has installed in the cluster, and that the settings do not have, for display."""
     configured = {(release.namespace, release.name) for release in facts.releases}
     return [
-        f"{name} in {namespace} (helm uninstall {name} -n {namespace} removes it)"
+        f"{name} in {namespace} ({uninstalling(facts, name, namespace)} removes it)"
         for (namespace, name), each in sorted(facts.live.releases.items() if facts.live is not None else ())
         if (each.fingerprint if facts.owns_cluster else each.labels.get(CREATED_BY) == facts.environment)
         and (namespace, name) not in configured
         and each.status != "uninstalled"
     ]
+
+
+def uninstalling(facts: Facts, name: str, namespace: str) -> str:
+    """The command for the user, with the context: the current one may be that of another cluster."""
+    context = context_name(facts.name) if facts.owns_cluster else facts.cluster.name
+    return f"helm uninstall {name} -n {namespace} --kube-context {context}"
 
 
 def is_pending(live: LiveRelease) -> bool:
