@@ -30,9 +30,9 @@ TASK = "build"
 )
 def build(session: Session, only: Sequence[str] = []) -> int:
     """Build your own images and push them: only what is new or changed."""
-    from tasks.settings.derived import enabled_builds
-
-    check_names(only, [each.name for each in enabled_builds(session.settings)], "build")
+    names = {each.name: each.enabled for each in session.settings.builds}
+    disabled = {name: "enabled=false" for name, enabled in names.items() if not enabled}
+    check_names(only, [name for name in names if name not in disabled], "build", disabled)
     return run_part(session, TASK, partial(steps, only=only), lock=False, shared=True)
 
 

@@ -25,9 +25,13 @@ if TYPE_CHECKING:
 )
 def steps(session: Session, only: Sequence[str] = [], force: bool = False) -> int:
     """Run your own commands (settings: steps): what is missing or changed, in a running cluster."""
-    from tasks.settings.needs import own_steps
-
-    check_names(only, [own.name for own in own_steps(session.settings) if own.when == "up"], "step")
+    names, excluded = list[str](), dict[str, str]()
+    for own in session.settings.steps:
+        if own.enabled and own.when == "up":
+            names.append(own.name)
+        else:
+            excluded[own.name] = "enabled=false" if not own.enabled else "when=down"
+    check_names(only, names, "step", excluded)
     return run_part(session, "steps", partial(single_steps, only=only, force=force))
 
 

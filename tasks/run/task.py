@@ -96,11 +96,17 @@ class Options:
             )
 
 
-def check_names(given: Sequence[str], names: Sequence[str], what: str) -> None:
-    """Raises `BadInput` for a name that is not in the settings."""
+def check_names(given: Sequence[str], names: Sequence[str], what: str, excluded: Mapping[str, str]) -> None:
+    """Raises `BadInput` for a name that is not in the settings, or is excluded for a reason."""
     from tasks.settings.origin import nearest
 
     for name in given:
+        if name in excluded:
+            raise BadInput(
+                f"the {what} '{name}' is not for this task",
+                why=f"its setting is {what}s.{name}.{excluded[name]}",
+                fix=f"use another, or change that: --set {what}s.{name}.…",
+            )
         if name not in names:
             near = nearest(name, names)
             raise BadInput(

@@ -35,7 +35,7 @@ from tasks.process.children import CHILDREN
 from tasks.process.command import Command
 from tasks.process.programs import Programs
 from tasks.run.session import Session
-from tasks.run.task import Options, run_task, task
+from tasks.run.task import Options, check_names, run_task, task
 from tasks.settings.derived import NEEDS_CLUSTER, PARTS
 from tests import given
 from tests.given import FakeSession, call, facts, session
@@ -401,3 +401,11 @@ def test_health_only_looks(around: Around, tmp_path: Path) -> None:
     for name in ALONE:
         alone(around, name)
     assert [run["acts"] for run in around.runs] == [name != "health" for name in ALONE]
+
+
+@pytest.mark.parametrize(("name", "reported"), [("dump", "steps.dump.when=down"), ("sed", "did you mean seed?")])
+def test_a_name_that_a_task_does_not_take(name: str, reported: str) -> None:
+    check_names(["seed"], ["seed"], "step", {})
+    with pytest.raises(BadInput) as caught:
+        check_names([name], ["seed"], "step", {"dump": "when=down"})
+    assert reported in f"{caught.value.why} {caught.value.fix}"
