@@ -124,8 +124,7 @@ def _reporting(facts: Facts, context: Context) -> Report | None:
     from tasks.facts.cluster import node as read_node
     from tasks.kube.wait import poll
 
-    label = f"{docker.CLUSTER_LABEL}={facts.name}"
-    ids = facts.programs.run(docker.containers(label), context).out.split()
+    ids = facts.programs.run(docker.containers(*docker.of_cluster(facts.name)), context).out.split()
     found = docker.inspected(facts.programs.run(docker.inspect(ids), context).out)
     resumed = facts.host.time if facts.host is not None and facts.cluster.paused else ""  # before they were resumed
     since = {

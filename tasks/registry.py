@@ -119,7 +119,7 @@ def _remove(facts: Facts, context: Context, *, alone: bool) -> Report | None:
         Leases(programs).removal(f"{who} by {mine.name}" if mine is not None else who, context),
     ):
         found = {name: each for name, each in registries_of(programs).items() if each.ours}
-        nodes = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={facts.name}"), context).out
+        nodes = programs.run(docker.containers(*docker.of_cluster(facts.name)), context).out
         _refuse_attached(found, facts.name, stays=alone and bool(nodes.strip()))
         if found:
             run_command(programs, docker.remove(sorted(found)), context)

@@ -64,7 +64,7 @@ def test_all_of_ours_are_removed_with_what_they_keep(tmp_path: Path) -> None:
     assert [line for line in fake.lines if "lease" not in line] == [
         "docker ps --all --quiet --no-trunc --filter label=k3d.role=registry",
         f"docker container inspect {FOUND[0]['Id']} {FOUND[1]['Id']} {theirs['Id']}",
-        "docker ps --all --quiet --no-trunc --filter label=k3d.cluster=openframe-dev",
+        "docker ps --all --quiet --no-trunc --filter label=k3d.cluster=openframe-dev --filter label=app=k3d",
         f"docker rm --force --volumes {GHCR} {PUSHED}",
         "docker volume ls --quiet --filter label=openframe.cache",
         f"docker volume rm --force {PUSHED} {GHCR}",

@@ -125,7 +125,7 @@ def recorded(workspace: Workspace) -> tuple[Spans, tuple[str, ...]]:
 
 def refuse_existing(workspace: Workspace) -> None:
     """Never uses an existing cluster. Raises `BadInput`."""
-    if workspace.session.programs().run(docker.containers(f"{docker.CLUSTER_LABEL}={workspace.cluster}")).out.split():
+    if workspace.session.programs().run(docker.containers(*docker.of_cluster(workspace.cluster))).out.split():
         raise BadInput(
             f"a cluster '{workspace.cluster}' already exists",
             why="bench creates and removes the cluster that it measures; it did not create this one",

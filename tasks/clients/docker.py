@@ -1,6 +1,6 @@
 """Docker's command lines, and the parsing of their output.
 
-Clusters are found by the exact label `k3d.cluster=NAME`: Docker's `name=` filter is an unanchored
+Clusters are found by the exact labels `k3d.cluster=NAME` and `app=k3d`: Docker's `name=` filter is an unanchored
 regular expression, by which `dev` finds `dev-2`.
 """
 
@@ -45,6 +45,11 @@ def _labels(labels: Mapping[str, str]) -> tuple[str, ...]:
 def _with(labels: Iterable[str]) -> tuple[str, ...]:
     """A filter for all of these labels."""
     return repeated("--filter", (f"label={label}" for label in labels))
+
+
+def of_cluster(name: str) -> tuple[str, str]:
+    """Labels of what k3d creates for a cluster, and finds it by; others may use one of them for their own."""
+    return f"{CLUSTER_LABEL}={name}", "app=k3d"
 
 
 def containers(*labels: str) -> Command:

@@ -352,7 +352,7 @@ def cluster_state(
     programs: Programs, name: str, known_complete: str | None = None, *, claim: Claim | None = None
 ) -> ClusterState:
     """Query the engine. `known_complete`: id of a server-0 whose marker was seen before, which saves a query."""
-    ids = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={name}")).out.split()
+    ids = programs.run(docker.containers(*docker.of_cluster(name))).out.split()
     inspected = docker.inspected(programs.run(docker.inspect(ids)).out) if ids else ()
     found = _with_last(programs, read(name, inspected, complete=True, claim=claim))
     if found.first is None or found.presence is Presence.FOREIGN or found.first.id == known_complete:

@@ -59,7 +59,7 @@ def own_containers(programs: Programs, name: str, owner: str, context: Context |
     """
     mine = owner_of(owner)
     for _ in range(round(_BEGUN / _PAUSE) + 2):
-        ids = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={name}"), context).out.split()
+        ids = programs.run(docker.containers(*docker.of_cluster(name)), context).out.split()
         if not ids or mine is None:
             return ids
         inspected = docker.inspected(programs.run(docker.inspect(ids), context).out)
@@ -85,7 +85,6 @@ def _just_started(inspected: Sequence[Mapping[str, Any]]) -> bool:
 def remains(facts: Facts) -> Remains:
     """Query the engine, and check the files. Raises `BadInput` for a cluster of another user."""
     programs, name = facts.programs, facts.name
-    label = f"{docker.CLUSTER_LABEL}={name}"
     containers = tuple(own_containers(programs, name, facts.shape.owner))
     network: str | None = None
     guests: list[str] = []
@@ -106,7 +105,7 @@ def remains(facts: Facts) -> Remains:
             nodes = any(f"{docker.CLUSTER_LABEL}=" in others[each] for each in strangers)
             guests = [each for each in guests if f"{docker.CACHE_LABEL}=" in others[each] and not nodes]
         strangers = strangers if network is not None else set()
-    volumes = tuple(programs.run(docker.volumes(label)).out.split())
+    volumes = tuple(programs.run(docker.volumes(*docker.of_cluster(name))).out.split())
     path, entry = target(facts.environ), context_name(facts.name)
     listed = names_context(path, entry)
     ours = listed and leads_to(path, entry, remembered(facts.paths.kubeconfig) or "", facts.cluster.port(6443))

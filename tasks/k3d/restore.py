@@ -88,9 +88,10 @@ def restore_steps(facts: Facts, restore: Restore, needs: tuple[str, ...]) -> lis
 
 def _restore(facts: Facts, restore: Restore, node: SavedNode, context: Context) -> Report:
     programs = facts.programs
+    labels = dict(each.split("=", 1) for each in docker.of_cluster(facts.name))
     data, identity = restore.volumes(facts.name, node)
     for volume in (data, identity):
-        programs.run(docker.create_volume(volume, {docker.CLUSTER_LABEL: facts.name}), context)
+        programs.run(docker.create_volume(volume, labels), context)
     needed = restore.manifest.bytes // KIB + _MORE
     command = volumes.restore(facts.shape.image, restore.id, node.volume, data, identity, needed)
     done = run_command(programs, command, context, listen=volumes.progress(context, node.bytes))

@@ -322,7 +322,7 @@ def _limit(facts: Facts, role: str, cpus: float, memory: int, count: int, contex
     """
     nodes = [f"k3d-{facts.name}-{role}-{number}" for number in range(count)]
     if not facts.cluster.presence.to_create:
-        labels = (f"{docker.CLUSTER_LABEL}={facts.name}", f"k3d.role={role}")
+        labels = (*docker.of_cluster(facts.name), f"k3d.role={role}")
         nodes = facts.programs.run(docker.containers(*labels), context).out.split()
     if not nodes:
         return None

@@ -150,7 +150,7 @@ def test_what_it_was_made_with() -> None:
     assert read("openframe-dev", [], complete=True).label == ""
 
 
-LISTED = "docker ps --all --quiet --no-trunc --filter label=k3d.cluster=openframe-dev"
+LISTED = "docker ps --all --quiet --no-trunc --filter label=k3d.cluster=openframe-dev --filter label=app=k3d"
 
 
 def test_the_engine_is_asked_by_exact_label() -> None:

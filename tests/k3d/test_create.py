@@ -33,7 +33,7 @@ OCCUPIED = (
 PASSING = "Error response from daemon: Address already in use"
 UNNAMED = "Error response from daemon: port is already allocated"
 PRIVILEGED = "Error response from daemon: cannot expose privileged port 443, you can add ..."
-NODES = "docker ps --all --quiet --no-trunc --filter label=k3d.cluster=openframe-dev"
+NODES = "docker ps --all --quiet --no-trunc --filter label=k3d.cluster=openframe-dev --filter label=app=k3d"
 
 
 class Next:

@@ -40,7 +40,7 @@ from tests.given_engine import GHCR, PUSHED
 from tests.programs import Answer, FakePrograms
 
 IDS = ("350d0a6f737f2632d84def53fffbc324", "9f76b2a69da9cfa21b113260e5fa2839")
-LABEL = "label=k3d.cluster=openframe-dev"
+LABEL = "label=k3d.cluster=openframe-dev --filter label=app=k3d"
 OURS = {"clusters": "k3d-openframe-dev", "contexts": "k3d-openframe-dev", "users": "admin@k3d-openframe-dev"}
 
 

@@ -295,7 +295,7 @@ def test_they_are_set_by_exact_label_and_with_swap_twice_the_memory(tmp_path: Pa
     (step,) = (step for step in limit_steps(given, ()) if step.name.endswith(f"{role}s"))
     assert step.why == ("2 CPUs and 2G each" if role == "server" else "1 CPU and 1.5G each")
     act(step)
-    label = f"--filter label=k3d.cluster=openframe-dev --filter label=k3d.role={role}"
+    label = f"--filter label=k3d.cluster=openframe-dev --filter label=app=k3d --filter label=k3d.role={role}"
     cpus = 2 if role == "server" else 1
     assert fake.lines == [
         f"docker ps --all --quiet --no-trunc {label}",
