@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.clients import helm
+from tasks.clients.helmignore import Ignored, helmignore
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import sha256
 from tasks.core.redact import conceal_logins, without_logins
@@ -113,13 +114,13 @@ def read(folder: Path, repositories: Mapping[str, str], *, above: tuple[Path, ..
 
 
 def digest(*paths: Path) -> str:
-    """One digest of archives and of all files in charts' folders. Raises `BadInput` if one cannot be read."""
+    """One digest of archives and of what Helm reads of charts' folders. Raises `BadInput` if one cannot be read."""
     return sha256((piece for path in paths for piece in _content(path)), 16)
 
 
 def _content(path: Path) -> Iterator[bytes]:
     try:
-        for file in [path] if path.is_file() else sorted(files(path)):
+        for file in [path] if path.is_file() else sorted(files(path, helmignore(path))):
             yield str(file.relative_to(path.parent)).encode() + b"\0" + file.read_bytes() + b"\0"
     except OSError as error:
         raise BadInput(
@@ -129,17 +130,21 @@ def _content(path: Path) -> Iterator[bytes]:
         ) from None
 
 
-def files(folder: Path) -> Iterator[Path]:
-    """The files of a chart's folder, following links as Helm does, except those of version control."""
+def files(folder: Path, ignored: Ignored = lambda _path, _folder: False) -> Iterator[Path]:
+    """The files of a chart's folder, following links as Helm does, except ignored ones and those of version control."""
     for at, inner, names in os.walk(folder, followlinks=True):
         here = Path(at).resolve()
         inner[:] = [
             name
             for name in inner
             if name not in _NO_CHART_FILES
+            and not ignored(Path(at, name).relative_to(folder).as_posix(), True)
             and not (Path(at, name).is_symlink() and here.is_relative_to(Path(at, name).resolve()))  # a cycle of links
         ]
-        yield from (path for name in names if (path := Path(at, name)).is_file())
+        found = (Path(at, name) for name in names)
+        yield from (
+            path for path in found if path.is_file() and not ignored(path.relative_to(folder).as_posix(), False)
+        )
 
 
 def assemble(

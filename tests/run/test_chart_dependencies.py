@@ -243,15 +243,19 @@ def test_a_range_without_a_lock_is_asked_for_again(tmp_path: Path) -> None:
     assert built(tmp_path).startswith("built ")
 
 
-def test_links_are_followed_and_version_control_is_left_out(tmp_path: Path) -> None:
+def test_links_are_followed_and_what_helm_does_not_read_is_left_out(tmp_path: Path) -> None:
     umbrella(tmp_path)
     (tmp_path / "common").mkdir()
     (tmp_path / "common" / "shared.yaml").write_text("# one\n")
     (tmp_path / "all" / "shared").symlink_to("../common")
     (tmp_path / "all" / "again").symlink_to(".")
     (tmp_path / "all" / ".git").mkdir()
+    (tmp_path / "all" / ".helmignore").write_text(".idea/\n*.swp\n")
     first = built(tmp_path)
     (tmp_path / "all" / ".git" / "HEAD").write_text("ref\n")
+    (tmp_path / "all" / ".idea").mkdir()
+    (tmp_path / "all" / ".idea" / "workspace.xml").write_text("<x/>\n")
+    (tmp_path / "all" / ".values.yaml.swp").write_text("x")
     assert built(tmp_path).startswith("already built ")
     (tmp_path / "common" / "shared.yaml").write_text("# two\n")
     assert built(tmp_path).rpartition(" ")[0] != first.rpartition(" ")[0]
