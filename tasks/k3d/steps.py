@@ -21,7 +21,15 @@ from tasks.k3d.kubeconfig import fetch_kubeconfig
 from tasks.k3d.networks import start_cluster
 from tasks.k3d.node_watch import watch_nodes
 from tasks.process.command import Command, CommandFailed
-from tasks.settings.derived import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER, balanced, docker_memory
+from tasks.settings.derived import (
+    AGENTS_LEFT,
+    API_READY,
+    CREATE_CLUSTER,
+    REMOVE_INCOMPLETE,
+    START_CLUSTER,
+    balanced,
+    docker_memory,
+)
 from tasks.settings.k3s_arguments import FAIL_CGROUP_V1, NO_CGROUP_V1
 
 TASK = "cluster"
@@ -38,7 +46,7 @@ def cluster_steps(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -
     """Steps until the API is ready and the creation is recorded. `needs`: images and registries. Raises `BadInput`."""
     presence = facts.cluster.presence
     if presence is Presence.RUNNING:
-        return [*_present(facts), *_without_lost(facts), *_more_agents(facts, needs)]
+        return [*_present(facts), *_without_lost(facts), *_more_agents(facts, needs), *_staying(facts)]
     if presence is Presence.STOPPED:
         return list(_starting(facts, needs))
     return list(_making(facts, needs, next_ports))
@@ -196,6 +204,15 @@ def _start(facts: Facts, context: Context) -> Report | None:
             return Report(exit_code=done.code)
     command = k3d.start(facts.name, facts.settings.cluster.timeout)
     return Report(exit_code=start_cluster(facts, command, context).code)
+
+
+def _staying(facts: Facts) -> list[Step]:
+    """Pods, and volumes of the StorageClass local-path, are on agents: none is removed unasked."""
+    have, wanted = facts.cluster.of("agent"), facts.settings.cluster.agents
+    if wanted is None or len(have) <= wanted:
+        return []
+    way = f"k3d node delete {have[-1].name} removes one, with the local volumes on it"
+    return [Step(name=AGENTS_LEFT, task=TASK, skip=f"{count(wanted, 'agent')} configured, {len(have)} exist: {way}")]
 
 
 def _without_lost(facts: Facts) -> list[Step]:

@@ -184,7 +184,8 @@ LEAVE_OUT = "secrets: leave out "
 BASE_LEFT_OUT = "manifests: base resources that are left out"
 NAMESPACES_LEFT = "namespaces: left as they are"
 RELEASES_LEFT = "helm: releases that stay"
-LEFT_OUT = (LEAVE_OUT, BASE_LEFT_OUT, NAMESPACES_LEFT, RELEASES_LEFT)
+AGENTS_LEFT = "cluster: agents that stay"
+LEFT_OUT = (LEAVE_OUT, BASE_LEFT_OUT, NAMESPACES_LEFT, RELEASES_LEFT, AGENTS_LEFT)
 """Prefixes of the names of steps that only report what is skipped on purpose."""
 
 SYSTEM = "the system"

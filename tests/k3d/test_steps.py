@@ -17,7 +17,7 @@ from tasks.facts.facts import Facts, Network, Shape
 from tasks.health import NODES, well
 from tasks.k3d.steps import ANSWER, MARK, WATCH, cluster_steps, limit_steps, watch_step
 from tasks.process.command import CommandFailed
-from tasks.settings.derived import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE
+from tasks.settings.derived import AGENTS_LEFT, API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE
 from tests.checks.given import engine
 from tests.facts.inspected import container
 from tests.given import act, by_name, cluster_state, facts, live, node, settings
@@ -158,6 +158,23 @@ def test_more_agents_are_added_and_none_is_taken_away(
         f"k3d node create openframe-dev-{name} --cluster openframe-dev --role agent --memory 1536m{own} --timeout 180s"
         for name in added
     ]
+
+
+@pytest.mark.parametrize(
+    ("agents", "reported"),
+    [
+        (1, "1 agent configured, 2 exist: k3d node delete k3d-openframe-dev-agent-1 removes one, "),
+        (2, None),
+        (None, None),  # as many as the machine allows
+    ],
+)
+def test_surplus_agents_stay_and_are_reported(tmp_path: Path, agents: int | None, reported: str | None) -> None:
+    present = cluster_state(Presence.RUNNING, *(node(name) for name in ("server-0", "agent-0", "agent-1")))
+    chosen = settings(cluster={"agents": agents})
+    given = facts(tmp_path, settings=chosen, presence=Presence.RUNNING, cluster=present, shape=shape(agents or 0))
+    step = by_name(steps(given)).get(AGENTS_LEFT)
+    assert (step is not None) is (reported is not None)
+    assert step is None or str(step.skip).startswith(str(reported))
 
 
 @pytest.mark.parametrize("back", [False, True])
