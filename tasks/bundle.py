@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadInput
-from tasks.core.paths import output_file
+from tasks.core.paths import folder_beside, output_file
 from tasks.run.task import check_format, task
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def _save(session: Session, path: Path, add: tuple[str, ...], exclude: tuple[str
     from contextlib import closing, nullcontext
 
     from tasks import registry
-    from tasks.core.files import prefix, sweep
+    from tasks.core.files import sweep
     from tasks.core.redact import redact
     from tasks.engine.graph import fitted
     from tasks.facts.programs import read_pins
@@ -90,8 +89,8 @@ def _save(session: Session, path: Path, add: tuple[str, ...], exclude: tuple[str
             exclude=exclude,
         )
         sweep(path.parent)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix(path.name)) as folder:
-            steps = [*registry.steps(facts), *save_steps(facts, options, Path(folder))]
+        with folder_beside(path) as folder:
+            steps = [*registry.steps(facts), *save_steps(facts, options, folder)]
             session.run(fitted(steps), bounds(facts), facts=facts)
     return 0
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -122,6 +124,29 @@ def of_system(error: BaseException) -> LaunchError | None:
         return None
     why, fix = _SYSTEM[error.errno]
     return LaunchError(f"{error.filename or 'a file'}: {error.strerror}", why=why, fix=fix)
+
+
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG})
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns an error of the disk into one about the file that is being written, with temporary files beside it.
+
+    Raises `LaunchError`; other errors pass.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        reason = error.strerror or str(error)
+        elsewhere = error.filename is not None and path.parent not in Path(str(error.filename)).parents
+        raise LaunchError(
+            f"{path} cannot be written",
+            why=f"{error.filename}: {reason}" if elsewhere else reason,
+            fix="choose a file in a writable folder, on a disk with enough space",
+        ) from None
 
 
 class PlanError(LaunchError):

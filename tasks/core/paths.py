@@ -9,13 +9,14 @@ import pwd
 import re
 import shlex
 import stat
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tasks.core.errors import BadInput
-from tasks.core.files import file_name, sha256
+from tasks.core.errors import BadInput, writing
+from tasks.core.files import file_name, prefix, sha256
 
 _EFFECTIVE = os.access in os.supports_effective_ids
 _PROJECT = "openframe"
@@ -108,6 +109,15 @@ def output_file(text: str) -> Path:
     """The absolute path of a file to write: where a link leads to, so that the link stays. Raises `BadInput`."""
     path = expanded(text).absolute()
     return path.resolve() if path.is_symlink() else path
+
+
+@contextlib.contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """A folder for temporary files beside a file that is to be written, removed afterwards. Raises `LaunchError`."""
+    with contextlib.ExitStack() as stack:
+        with writing(path):
+            name = stack.enter_context(tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix(path.name)))
+        yield Path(name)
 
 
 def config_home(environ: Mapping[str, str]) -> Path:

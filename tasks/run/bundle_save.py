@@ -18,7 +18,7 @@ from typing import IO, Any
 from tasks.clients import docker, registry_http
 from tasks.clients.bundle import NAME, Bundle, File, Image, Lock
 from tasks.clients.bundle_archives import MANIFEST, Writer
-from tasks.core.errors import BadInput, LaunchError, attempt
+from tasks.core.errors import BadInput, LaunchError, attempt, writing
 from tasks.core.files import remembered, replacing, write_whole
 from tasks.core.imageref import Reference, images_of, parse
 from tasks.core.units import count, megabytes
@@ -62,7 +62,7 @@ def opened(path: Path) -> Bundle | None:
 
 def save_steps(facts: Facts, options: SaveOptions, folder: Path) -> list[Step]:
     """Charts, images, programs and wheels concurrently, then the file. `folder`: for temporary files."""
-    found = Found(folder)
+    found, guarded = Found(folder), writing(options.path)
     charts = tuple({chart.id: chart for chart in (chart_of(facts, each) for each in facts.releases)}.values())
     bringing = chart_steps.fetch_steps(facts, charts, frozenset(chart.id for chart in charts))
     caches = [cache_name(each) for each in facts.settings.registries.caches]
@@ -71,7 +71,7 @@ def save_steps(facts: Facts, options: SaveOptions, folder: Path) -> list[Step]:
         Step(
             name=FIND,
             task=TASK,
-            action=partial(_find, facts, options, found),
+            action=guarded(partial(_find, facts, options, found)),
             needs=(*caches, *(step.name for step in bringing)),
             retry=Retry(attempts=3, first=1.0),
             deadline=seconds,
@@ -82,7 +82,7 @@ def save_steps(facts: Facts, options: SaveOptions, folder: Path) -> list[Step]:
             name=PROGRAM_FILES,
             task=TASK,
             kind=DOWNLOAD,
-            action=partial(programs, facts, options, found),
+            action=guarded(partial(programs, facts, options, found)),
             retry=Retry(attempts=3, first=1.0),
             deadline=seconds,
             why=", ".join(PROGRAMS),
@@ -92,7 +92,7 @@ def save_steps(facts: Facts, options: SaveOptions, folder: Path) -> list[Step]:
             name=WHEELS,
             task=TASK,
             kind=DOWNLOAD,
-            action=partial(wheels, facts, options, found),
+            action=guarded(partial(wheels, facts, options, found)),
             retry=Retry(attempts=3, first=1.0),
             deadline=seconds,
             why=f"for requirements.txt and Python {', '.join(PYTHONS)}",

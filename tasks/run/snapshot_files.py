@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from tasks.clients import docker, volumes
 from tasks.clients.snapshots import LARGEST, Manifest, SavedNode, check_name, parse
-from tasks.core.errors import BadInput, LaunchError
-from tasks.core.files import file_digest, no_file, prefix, replacing
+from tasks.core.errors import BadInput, LaunchError, writing
+from tasks.core.files import file_digest, no_file, replacing
+from tasks.core.paths import folder_beside
 from tasks.core.units import MIB, megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report, Step
@@ -72,13 +72,10 @@ def export(session: Session, name: str, target: Path) -> int:
             )
         own = new_id()
         temporary = [volumes.volume_name(own, node.place) for node in manifest.nodes]
-        with (
-            tempfile.TemporaryDirectory(dir=target.parent, prefix=prefix(target.name)) as folder,
-            found.journal(own, volumes=temporary) as journal,
-        ):
-            transfer = Transfer(facts=facts, id=own, folder=Path(folder))
+        with folder_beside(target) as folder, found.journal(own, volumes=temporary) as journal:
+            transfer = Transfer(facts=facts, id=own, folder=folder)
             steps = [_step(f"pack {node.place}", partial(_pack, transfer, node)) for node in manifest.nodes]
-            write = _step(f"write {target.name}", partial(_write, transfer, manifest, target))
+            write = _step(f"write {target.name}", writing(target)(partial(_write, transfer, manifest, target)))
             steps.append(replace(write, needs=tuple(step.name for step in steps)))
             try:
                 session.run(steps, bounds(facts), facts=facts)

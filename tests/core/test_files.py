@@ -9,10 +9,22 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tasks.core.files import file_digest, place, prefix, replacing, rewrite, sha256, sweep, write_whole
+from tasks.core.errors import LaunchError, writing
+from tasks.core.files import (
+    file_digest,
+    place,
+    prefix,
+    replacing,
+    rewrite,
+    sha256,
+    sweep,
+    write_whole,
+)
+from tasks.core.paths import folder_beside
 
 
 def of(pid: int, target: str) -> str:
@@ -258,3 +270,19 @@ def test_texts_bytes_and_pieces_have_the_digest_of_their_bytes(tmp_path: Path) -
     path = tmp_path / "f"
     path.write_bytes("größe".encode())
     assert file_digest(path) == whole
+
+
+def test_a_folder_for_what_is_written_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with folder_beside(tmp_path / "b") as folder:
+        assert folder.parent == tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(tmp_path / ".b.x"))
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", refused)
+    with pytest.raises(LaunchError, match="/b cannot be written") as caught, folder_beside(tmp_path / "b"):
+        pass
+    assert caught.value.why == "Read-only file system"
+    with pytest.raises(TimeoutError), writing(tmp_path / "b"):  # of a network
+        raise TimeoutError(errno.ETIMEDOUT, "timed out")

@@ -21,7 +21,7 @@ from tasks.clients.bundle_archives import Writer
 from tasks.clients.registry_http import NotFetched, Resolved
 from tasks.core.errors import BadInput, LaunchError
 from tasks.engine.graph import fitted
-from tasks.engine.step import Context
+from tasks.engine.step import Context, Report
 from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.facts import Facts
 from tasks.facts.programs import read_pins
@@ -247,6 +247,18 @@ def test_a_file_that_is_no_bundle_is_not_overwritten_and_a_damaged_one_is(tmp_pa
     whole = (tmp_path / "a").read_bytes()
     (tmp_path / "a").write_bytes(whole.replace(content, b"Content"))
     assert opened(tmp_path / "a") is None
+
+
+def test_a_full_disk_is_one_beside_the_file(facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> Report:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tasks.run.bundle_save.programs", full)
+    steps = {step.name: step for step in save_steps(facts, wish(tmp_path / "b"), tmp_path)}
+    for _ in range(2):  # it is tried again
+        with pytest.raises(LaunchError, match=f"{tmp_path}/b cannot be written") as caught:
+            steps[bundle_save.PROGRAM_FILES].action(given.context())
+    assert caught.value.why == "No space left on device"
 
 
 def test_one_step_writes_when_all_is_found(facts: Facts, tmp_path: Path) -> None:
