@@ -48,7 +48,7 @@ _NO_INPUTS = frozenset({".git", "__pycache__", ".pytest_cache", ".mypy_cache", "
 def run_own(facts: Facts, own: OwnStep, context: Context) -> Report | None:
     """Run it, unless its `unless` succeeds. Raises `LaunchError`, `Stopped`."""
     try:
-        programs = facts.programs.with_env(secrets(facts, own)).with_env(_programs_path(facts))
+        programs = facts.programs.with_env(secrets(facts, own)).with_env(_programs_path(facts, own))
         if own.unless is not None and _holds(programs, _command(facts, own, own.unless), context):
             return Report(skipped=True, why="`unless` succeeded")
         done = programs.run(
@@ -104,10 +104,11 @@ def _no_secret(own: OwnStep, name: str, why: str) -> BadInput:
     )
 
 
-def _programs_path(facts: Facts) -> Mapping[str, str]:
-    """The project's own programs first, as everywhere in a launch."""
-    if facts.programs.folder is None:
-        return {}
+def _programs_path(facts: Facts, own: OwnStep) -> Mapping[str, str]:
+    """A PATH of its own, which counts for the command itself, too; else the project's programs first, as everywhere."""
+    given = variables(facts, own).get("PATH")
+    if given is not None or facts.programs.folder is None:
+        return {"PATH": given} if given is not None else {}
     return {"PATH": os.pathsep.join([str(facts.programs.folder), facts.programs.env.get("PATH", os.defpath)])}
 
 
@@ -195,7 +196,7 @@ def fingerprint(facts: Facts, step: OwnStep, needs: Sequence[Target]) -> str:
 
 def _digests(facts: Facts, step: OwnStep) -> Iterator[tuple[str, str]]:
     """Each file that is an input, or part of the command, by its path."""
-    base, logs = folder(facts, step), Path(facts.settings.log_dir).absolute()
+    base, logs = folder(facts, step), f"{Path(facts.settings.log_dir).absolute()}/"
     named = [_path(base, step, step.command[0]), *(base / each for each in step.command[1:])] if not step.shell else []
     found = [path for path in named if _is_file(path)]
     for pattern in step.inputs or ():
@@ -206,7 +207,9 @@ def _digests(facts: Facts, step: OwnStep) -> Iterator[tuple[str, str]]:
             except OSError as error:
                 raise _unreadable(step, base / pattern, error) from None
             found += [
-                each for each in there if left_out.isdisjoint(_seen(base, each).parts) and logs not in each.parents
+                each
+                for each in there
+                if left_out.isdisjoint(_seen(base, each).parts) and not str(each).startswith(logs)
             ]
     for path in sorted(set(found)):
         yield str(_seen(base, path)), _digest(step, path)

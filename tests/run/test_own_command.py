@@ -108,6 +108,15 @@ def test_how_its_failure_is_told(
     assert not caught.value.transient
 
 
+def test_a_path_of_its_own_counts_for_its_command(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "tool").write_text("#!/bin/sh\necho mine\n")
+    (tmp_path / "mine" / "tool").chmod(0o755)
+    output: list[str] = []
+    run(tmp_path, output, command=["tool"], env={"PATH": f"{tmp_path}/mine:{PATH}"})
+    assert output == ["mine"]
+
+
 def test_only_one_with_retries_is_tried_again(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed) as caught:
         run(tmp_path, command=["false"], retries=2)
