@@ -162,7 +162,8 @@ def failure(ending: Summary, *, width: int | None = None, marks: Marks = UNICODE
     lines += notes(ending, width)
     lines.append(_verdict(run, len(named)))
     if ending.inspect:
-        lines += [line("What was created stays for inspection. To look at it:"), line(f"  {ending.inspect}")]
+        left = "What was created stays for inspection" if run.task != "down" else "The rest was not removed"
+        lines += [line(f"{left}. To look at it:"), line(f"  {ending.inspect}")]
     return lines
 
 

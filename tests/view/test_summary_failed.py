@@ -44,6 +44,8 @@ def test_the_whole_story_of_one_failure(tmp_path: Path) -> None:
         "What was created stays for inspection. To look at it:",
         "  kubectl --kubeconfig f get pods",
     ]
+    down = replace(over, run=replace(over.run, task="down"))
+    assert "The rest was not removed. To look at it:" in texts(failure(down, width=100))
     tools = replace(over, run=replace(over.run, task="tools"))
     assert "`make tools` continues from here" in "".join(texts(failure(tools, width=100)))
 
