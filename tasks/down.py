@@ -73,12 +73,14 @@ def _foreign(session: Session, *, yes: bool, refused: str) -> None:
         )
     from tasks.run import inventory, own_steps, uninstall
     from tasks.run.gather import gather
+    from tasks.run.rights import refuse_removal
     from tasks.run.session import bounds
 
     facts = gather(session, ("helm",), refuse=False)
     scope = inventory.read(facts)
     steps = own_steps.before_removal(facts, uninstall.steps(facts, scope))
     doing = [step for step in steps if step.skip is None]
+    refuse_removal(facts, scope)
     if doing and not yes:
         _ask(session.name, doing, scope.staying)
     session.run(steps, bounds(facts), facts=facts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.core.errors import BadInput, some
 from tasks.engine.step import Step
@@ -19,6 +19,9 @@ from tasks.kube.drift import same
 from tasks.kube.objects import Resources, is_namespace, key
 from tasks.run.desired import contents, desired_namespaces, is_foreign
 from tasks.settings.derived import install_name
+
+if TYPE_CHECKING:
+    from tasks.run.inventory import Scope
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubject{}reviews"
 _STORAGE = ("get", "list", "create", "update", "delete")
@@ -48,8 +51,27 @@ def refuse_forbidden(facts: Facts, parts: Collection[str], steps: Sequence[Step]
     """
     api, running = facts.api(), {step.name for step in steps if step.skip is None}
     homes = {release.namespace for release in facts.releases if install_name(release) in running}
-    wanted = dict.fromkeys([*_for_objects(facts, Resources(api), parts, homes), *_for_releases(sorted(homes))])
-    lacking = missing(api, wanted) if wanted else []
+    _refuse(facts, [*_for_objects(facts, Resources(api), parts, homes), *_for_releases(sorted(homes))])
+
+
+def refuse_removal(facts: Facts, scope: Scope) -> None:
+    """The same for what `down` removes: it does not begin what it may not finish."""
+    resources = Resources(facts.api())
+    targets = (*scope.custom, *scope.objects, *scope.definitions, *scope.namespaces)
+    keys = [each.key for each in targets]
+    keys += [ref for release in scope.releases for ref in release.objects if ref not in release.kept]
+    wanted = [*_for_releases(release.namespace for release in scope.releases)]
+    for each in keys:
+        where = resources.find(each.api_version, each.kind)
+        if where is not None:
+            place = (each.namespace or "default") if where[1] else ""
+            wanted.append(Right("delete", group_of(each.api_version), where[0], place))
+    _refuse(facts, wanted)
+
+
+def _refuse(facts: Facts, wanted: Iterable[Right]) -> None:
+    distinct = dict.fromkeys(wanted)
+    lacking = missing(facts.api(), distinct) if distinct else []
     if lacking:
         raise BadInput(
             f"this login may not do what is needed in the cluster of context '{facts.cluster.name}'",

@@ -10,12 +10,14 @@ import pytest
 from tasks.core.errors import BadInput
 from tasks.engine.step import Step
 from tasks.facts.facts import Facts
-from tasks.kube.objects import finish
-from tasks.run.rights import refuse_forbidden
+from tasks.kube.objects import finish, key
+from tasks.kube.ownership import CREATED_BY
+from tasks.run.inventory import Scope, Target
+from tasks.run.rights import refuse_forbidden, refuse_removal
 from tasks.settings.derived import PARTS, install_name
 from tests import given
 from tests.given_direct import DirectApi
-from tests.given_live import Object, created, holding, obj, reached
+from tests.given_live import Object, created, holding, obj, reached, release
 
 HELM = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "create", "update", "delete"]}
 ALL = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
@@ -90,3 +92,22 @@ def test_what_an_authoriser_does_not_report_counts_as_granted(tmp_path: Path) ->
     facts, api = of(tmp_path, obj("Namespace", "web"))
     api.send = lambda *_: (403, "no")
     refuse_forbidden(facts, PARTS, installs(facts))
+
+
+def test_down_begins_nothing_that_it_may_not_finish(tmp_path: Path) -> None:
+    """A chart's objects are known here, and what Helm keeps needs no permission."""
+    keep = {"annotations": {"helm.sh/resource-policy": "keep"}}
+    parts = [obj("Deployment", "web", "web"), obj("ConfigMap", "kept", "web", metadata=keep), obj("Node", "wide")]
+    own = release(objects=parts, labels={CREATED_BY: "me.dev"})
+    mine = created(finish(obj("NetworkPolicy", "p", "web", spec={})))
+    scope = Scope(releases=(own,), objects=(Target(key(mine), "uid"),))
+    facts, api = of(tmp_path, web=[HELM])
+    with pytest.raises(BadInput) as caught:
+        refuse_removal(facts, scope)
+    lacking = ("networkpolicies.networking.k8s.io -n web", "deployments.apps -n web", "nodes")
+    assert caught.value.why == f"it lacks: {', '.join(f'delete {each}' for each in lacking)}"
+    api.granted = None
+    refuse_removal(facts, scope)
+    asked = len(api.reviews)
+    refuse_removal(facts, Scope())
+    assert len(api.reviews) == asked
