@@ -174,7 +174,7 @@ def _left_behind(facts: Facts, live: LiveRelease) -> bool:
 def _clear(facts: Facts, release: Release, live: LiveRelease) -> Step:
     from tasks.diagnose.command import run_command
     from tasks.kube.releases import release_in
-    from tasks.run.releases import clearing, is_pending
+    from tasks.run.releases import clearing, is_pending, refuse_taken
 
     gone = "--clear-pending" if facts.clear_pending else "its Helm process is gone"
 
@@ -183,6 +183,7 @@ def _clear(facts: Facts, release: Release, live: LiveRelease) -> Step:
             now = release_in(facts.api(), release.namespace, release.name)
             if now is None or (now.status, now.revision) != (live.status, live.revision):
                 return Report(skipped=True, why="the other Helm has finished its work on it")
+            refuse_taken(facts, now)
         return Report(exit_code=run_command(facts.helm_programs, clearing(facts, release, live), context).code)
 
     return Step(

@@ -111,6 +111,19 @@ def test_in_a_cluster_of_ours_a_release_that_a_person_is_installing_is_left_alon
         refuse_pending(of(tmp_path, live=live(release(status="pending-install"))), ("helm",))
 
 
+def test_there_one_with_an_object_that_is_others_by_now_is_not_cleared(tmp_path: Path) -> None:
+    part = obj("ConfigMap", "c", "web")
+    programs = FakePrograms(answers={"helm": "{}"})
+    pending = live(release("1234", status="pending-install"))
+    facts = of(tmp_path, None, programs, engine="existing", clear_pending=True, live=pending)
+    there = stored(manifest=manifest(part), status="pending-install", version="1", **{CREATED_BY: "me.dev"})
+    theirs = obj("ConfigMap", "c", "web", metadata={"managedFields": [{"manager": "kubectl-create"}]})
+    reached(facts, FakeApi(there, theirs))
+    with pytest.raises(Foreign, match="web/configmap/c is in the cluster"):
+        given.act(named(helm.steps(facts))["helm: clear web"])
+    assert programs.lines == []
+
+
 def test_there_one_whose_helm_has_gone_on_since_is_not_cleared(tmp_path: Path) -> None:
     programs = FakePrograms(answers={"helm": "{}"})
     pending = live(release("1234", status="pending-upgrade", revision=2))

@@ -222,10 +222,15 @@ def install_or_upgrade(facts: Facts, release: Release) -> dict[str, Any]:
         raise refused(_where(facts), {f"{release.namespace}/release/{release.name}": installed_by(there)})
     if there.status == "uninstalled":  # with --keep-history: `upgrade` has nothing to start from
         return {"verb": "install --replace", "labels": {CREATED_BY: facts.environment}}
-    others = [each for each in present(facts.api(), there).values() if taken(each, release.name, release.namespace)]
+    refuse_taken(facts, there)
+    return {"verb": "upgrade"}
+
+
+def refuse_taken(facts: Facts, there: LiveRelease) -> None:
+    """Raises `Foreign` for objects of a release that are others' by now: Helm would change or remove them."""
+    others = [each for each in present(facts.api(), there).values() if taken(each, there.name, there.namespace)]
     if others:
         raise refused(_where(facts), {display(each): owner_of(each) for each in others})
-    return {"verb": "upgrade"}
 
 
 def refuse_hooks(facts: Facts, release: Release, chart: Chart, command: Command, context: Context) -> None:
