@@ -173,17 +173,14 @@ def _left_behind(facts: Facts, live: LiveRelease) -> bool:
 
 def _clear(facts: Facts, release: Release, live: LiveRelease) -> Step:
     from tasks.diagnose.command import run_command
-    from tasks.kube.releases import release_in
-    from tasks.run.releases import clearing, is_pending, refuse_taken
+    from tasks.run.foreign_releases import still_as
+    from tasks.run.releases import clearing, is_pending
 
     gone = "--clear-pending" if facts.clear_pending else "its Helm process is gone"
 
     def act(context: Context) -> Report | None:
-        if not facts.owns_cluster:
-            now = release_in(facts.api(), release.namespace, release.name)
-            if now is None or (now.status, now.revision) != (live.status, live.revision):
-                return Report(skipped=True, why="the other Helm has finished its work on it")
-            refuse_taken(facts, now)
+        if not facts.owns_cluster and not still_as(facts, live):
+            return Report(skipped=True, why="the other Helm has finished its work on it")
         return Report(exit_code=run_command(facts.helm_programs, clearing(facts, release, live), context).code)
 
     return Step(
@@ -291,8 +288,9 @@ def _upgrade(
     from tasks.clients import helm
     from tasks.diagnose.command import run_command
     from tasks.kube.apply import line
+    from tasks.run.foreign_releases import install_or_upgrade, refuse_existing
     from tasks.run.hooks import attended
-    from tasks.run.releases import attempt_mark, fingerprint, install_or_upgrade, refuse_hooks, values_of
+    from tasks.run.releases import attempt_mark, fingerprint, values_of
 
     values, archive = values_of(facts, release), chart.archive(facts)
     mark = fingerprint(facts, release, chart)
@@ -311,7 +309,7 @@ def _upgrade(
         **install_or_upgrade(facts, release),
     )
     if not facts.owns_cluster:
-        refuse_hooks(facts, release, chart, command, context)
+        refuse_existing(facts, release, chart, command, context)
     with attended(facts, release, context) as inner:
         done = run_command(facts.helm_programs, command, inner, quiet=True)  # the manifest may contain secrets
     if stamp is not None:

@@ -12,7 +12,19 @@ from tasks import helm
 from tasks.kube.ownership import CREATED_BY, Foreign
 from tasks.run.releases import refuse_pending
 from tests import given
-from tests.given_live import FakeApi, Object, manifest, named, obj, packed, reached, release, stored
+from tests.given_live import (
+    FakeApi,
+    Object,
+    created,
+    holding,
+    manifest,
+    named,
+    obj,
+    packed,
+    reached,
+    release,
+    stored,
+)
 from tests.programs import Answer, FakePrograms
 from tests.test_helm import INSTALL, live, of
 
@@ -173,6 +185,38 @@ def test_there_helm_deletes_nothing_that_stands_where_a_hook_goes(
     else:
         given.act(step)
     assert ["--dry-run=server" in line for line in programs.lines] == [True] + [False] * (not refused)
+
+
+@pytest.mark.parametrize(
+    ("changes", "namespace", "refused"),
+    [
+        ({}, {}, True),
+        ({"helm.sh/resource-policy": "keep"}, {}, False),
+        ({"meta.helm.sh/release-name": None}, {}, False),
+        ({}, None, False),
+    ],
+    ids=["of a release", "kept by its chart", "of no release: Helm refuses it", "in a namespace of ours"],
+)
+def test_there_no_release_is_taken_over_whose_record_is_elsewhere(
+    tmp_path: Path, changes: dict[str, Any], namespace: dict[str, Any] | None, refused: bool
+) -> None:
+    """Helm takes over objects with the annotations of a release of this name (Flux: `storageNamespace`)."""
+    notes = {"meta.helm.sh/release-name": "web", "meta.helm.sh/release-namespace": "web", **changes}
+    meta = {"annotations": {name: text for name, text in notes.items() if text}}
+    theirs = obj("ConfigMap", "c", "web", metadata=meta)
+    wide = obj("CustomResourceDefinition", "r", metadata=meta)  # what is left of a release whose namespace was deleted
+    space = obj("Namespace", "web") if namespace is not None else created(obj("Namespace", "web"))
+    answer = json.dumps({"manifest": manifest(obj("ConfigMap", "c"), obj("CustomResourceDefinition", "r"))})
+    programs = FakePrograms(answers={"helm": answer})
+    facts = of(tmp_path, None, programs, engine="existing", live=live(objects=holding([space]).objects))
+    reached(facts, FakeApi(theirs, wide))
+    step = named(helm.steps(facts))[INSTALL]
+    if refused:
+        with pytest.raises(Foreign, match=r"^web/configmap/c is in") as caught:
+            given.act(step)
+        assert "Helm release web in web" in caught.value.why
+    else:
+        given.act(step)
 
 
 @pytest.mark.parametrize("events", ["pre-install", "test"])

@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +18,9 @@ from tasks.engine.step import Report
 from tasks.kube.apply import line, stream
 from tasks.kube.client import ApiError
 from tasks.kube.drift import conflicts, notes, yielding
-from tasks.kube.objects import FIELD_MANAGER, Key, Resources, digest, display, fill, key, live
-from tasks.kube.ownership import CREATED_BY, Foreign, installed_by, owner_of, refused, taken
-from tasks.kube.releases import documents, present, release_in
+from tasks.kube.objects import FIELD_MANAGER, Key, Resources, digest, fill, live
+from tasks.kube.ownership import CREATED_BY, Foreign
+from tasks.kube.releases import documents
 from tasks.process.command import CommandFailed
 from tasks.settings.derived import FINGERPRINT, context_name
 from tasks.settings.needs import refuse_unknown
@@ -206,61 +205,6 @@ def rendered(facts: Facts, release: Release, chart: Chart, context: Context) -> 
         deadline=facts.settings.timeouts.command,
     )
     return list(documents(run_command(facts.helm_programs, command, context, quiet=True).out))
-
-
-def install_or_upgrade(facts: Facts, release: Release) -> dict[str, Any]:
-    """Arguments of `helm.upgrade`: install what is absent, upgrade only what this project installed.
-
-    `helm install` fails if the release was created in the meantime. Raises `Foreign`.
-    """
-    if facts.owns_cluster:
-        return {}
-    there = release_in(facts.api(), release.namespace, release.name)
-    if there is None:
-        return {"verb": "install", "labels": {CREATED_BY: facts.environment}}
-    if there.labels.get(CREATED_BY) != facts.environment or is_pending(there):
-        raise refused(_where(facts), {f"{release.namespace}/release/{release.name}": installed_by(there)})
-    if there.status == "uninstalled":  # with --keep-history: `upgrade` has nothing to start from
-        return {"verb": "install --replace", "labels": {CREATED_BY: facts.environment}}
-    refuse_taken(facts, there)
-    return {"verb": "upgrade"}
-
-
-def refuse_taken(facts: Facts, there: LiveRelease) -> None:
-    """Raises `Foreign` for objects of a release that are others' by now: Helm would change or remove them."""
-    others = [each for each in present(facts.api(), there).values() if taken(each, there.name, there.namespace)]
-    if others:
-        raise refused(_where(facts), {display(each): owner_of(each) for each in others})
-
-
-def refuse_hooks(facts: Facts, release: Release, chart: Chart, command: Command, context: Context) -> None:
-    """Helm deletes an object with the name of a hook, whoever created it (Helm: `before-hook-creation`).
-
-    For everything else of a chart it checks the owner itself. Raises `Foreign` with the owners of such objects; those
-    of the release's own hooks are left to Helm.
-    """
-    try:
-        trial = replace(command, argv=(*command.argv, "--dry-run=server"))
-        done = run_command(facts.helm_programs, trial, context, quiet=True)
-        hooks = [item for text in helm.hooks_of(done.out) for item in documents(text)]
-    except CommandFailed as error:
-        if error.cause != "kind-missing":
-            raise
-        hooks = helm.hooks_among(rendered(facts, release, chart, context))  # its own crds/ may bring the kind
-    hooks = [item for item in hooks if (item.get("metadata") or {}).get("name")]  # not those with generateName
-    for item in hooks:
-        item["metadata"].setdefault("namespace", release.namespace)
-    own = release_in(facts.api(), release.namespace, release.name) if hooks else None
-    wanted = {key(item): item for item in hooks if own is None or key(item) not in own.hook_objects}
-    api = facts.api()
-    there = live(api, Resources(api), wanted)
-    found = {display(wanted[each]): owner_of(item) for each, item in there.items() if item is not None}
-    if found:
-        raise refused(_where(facts), found)
-
-
-def _where(facts: Facts) -> str:
-    return f"the cluster of context '{facts.cluster.name}'"
 
 
 def upgrade_resolving_conflicts(
