@@ -139,7 +139,8 @@ def _or_end(act: Callable[[], _Made]) -> _Made:
     try:
         return act()
     except LaunchError as error:
-        sys.stderr.write(f"{redact(str(error))}\n")
+        if "--complete" not in sys.argv:  # what a shell would print into the line that is being typed
+            sys.stderr.write(f"{redact(str(error))}\n")
         raise SystemExit(error.status) from None
 
 

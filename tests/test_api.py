@@ -79,6 +79,7 @@ def test_names_of_steps_and_of_things_are_understood(tmp_path: Path) -> None:
     ("text", "kind", "reported"),
     [
         ("x = y\n", BadInput, "own_tasks.py, line 1: cannot be imported"),
+        ("import sys\nsys.exit(3)\n", BadInput, "own_tasks.py, line 2: cannot be imported"),
         ("def steps(facts):\n    return facts.nothing\n", BadInput, "own_tasks.py, line 2: its `steps` failed"),
         ("def steps(facts): return 3\n", PlanError, "returned no list of steps"),
         (STEP.format("needs=('cert-manger',)"), PlanError, "did you mean cert-manager?"),

@@ -102,6 +102,12 @@ def test_a_broken_invoke_yaml_is_one_message(copied: Path, text: str, argv: list
     assert done.stdout == ""
 
 
+def test_a_completion_is_silent_about_a_broken_invoke_yaml(copied: Path) -> None:
+    (copied / "invoke.yaml").write_text("openframe: [a,\n")
+    done = process("-m", "invoke", "--complete", "--", "invoke up --set ", cwd=copied)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_output_may_be_closed(copied: Path) -> None:
     run = f"exec >&-; exec {sys.executable} -m invoke config"
     done = subprocess.run(["sh", "-c", run], cwd=copied, capture_output=True, text=True, check=False)

@@ -48,7 +48,7 @@ def module(root: Path) -> ModuleType | None:
     made = sys.modules[OWN_TASKS] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(made)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # its exit code would count as that of the task
         del sys.modules[OWN_TASKS]
         if isinstance(error, LaunchError):
             raise
@@ -56,7 +56,7 @@ def module(root: Path) -> ModuleType | None:
     return made
 
 
-def _broken(path: Path, error: Exception, how: str) -> BadInput:
+def _broken(path: Path, error: Exception | SystemExit, how: str) -> BadInput:
     trace, line = error.__traceback__, None
     while trace is not None:
         line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == str(path) else line
@@ -83,7 +83,7 @@ def steps(facts: Facts) -> list[Step]:
         made = make(facts)
     except LaunchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _broken(Path(str(found.__file__)), error, "its `steps` failed") from error
     if not isinstance(made, Sequence) or not all(isinstance(each, EngineStep) for each in made):
         raise PlanError(
