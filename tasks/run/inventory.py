@@ -14,7 +14,7 @@ from tasks.clients import helm
 from tasks.core.errors import some
 from tasks.facts.facts import Facts
 from tasks.facts.objects import all_of, created_for, in_namespaces, is_custom, kinds, kinds_of
-from tasks.kube.client import Api, RetryingApi
+from tasks.kube.client import RetryingApi
 from tasks.kube.objects import Key, Resources, live
 from tasks.kube.objects import key as key_of
 from tasks.kube.ownership import CREATED_BY, RELEASE_NAME, belonging, created_by, foreign_objects, owner_of, taken
@@ -119,7 +119,7 @@ def read(facts: Facts) -> Scope:
         for item in (parts[key] for key in sorted(release.kept & parts.keys()) if key.kind != _DEFINITION):
             staying[_named(item)] = f"the chart of the release {release.name} keeps it ({helm.KEEP})"
             guests.setdefault(item["metadata"].get("namespace", ""), []).append(_named(item))
-        if left := _left_definitions(inventory.api, release):
+        if left := _left_definitions(inventory, release):
             way = f"unless others use them: kubectl delete crd {' '.join(left)}"
             staying[f"CRDs of the release {release.name}"] = f"Helm leaves these of its chart; {way}"
     for name in inventory.spaces:
@@ -202,11 +202,13 @@ def _of_releases(inventory: Inventory, own: Sequence[LiveRelease]) -> dict[Key, 
     return found
 
 
-def _left_definitions(api: Api, release: LiveRelease) -> list[str]:
+def _left_definitions(inventory: Inventory, release: LiveRelease) -> list[str]:
     """CRDs that Helm leaves of a release: those of its chart's `crds/`, and those that the chart keeps."""
     going = {ref.name for ref in release.objects if ref.kind == _DEFINITION and ref not in release.kept}
+    going |= {key.name for key in inventory.created if key.kind == _DEFINITION}
     wanted = [Key(_DEFINITIONS, _DEFINITION, None, name) for name in release.definitions if name not in going]
-    return sorted(key.name for key, item in live(api, Resources(api), wanted).items() if item is not None)
+    there = live(inventory.api, Resources(inventory.api), wanted)
+    return sorted(key.name for key, item in there.items() if item is not None)
 
 
 def _left_by_hooks(inventory: Inventory, own: Sequence[LiveRelease]) -> dict[Key, Item]:

@@ -198,8 +198,9 @@ def test_what_a_chart_keeps_stays_with_its_namespace_and_so_do_its_crds_all_by_n
     data = obj("PersistentVolumeClaim", "data", "platform", metadata=keep)
     kept, other = (obj("CustomResourceDefinition", f"{name}.data.example.com", metadata=keep) for name in "ab")
     gone, going = (obj("CustomResourceDefinition", f"{name}.data.example.com") for name in "cd")
-    own = release(objects=[data, kept, going], crds=(other, gone))
-    left = looked(tmp_path, SPACE, data, kept, other, going, releases=(own,))
+    mine = created(obj("CustomResourceDefinition", "e.data.example.com"))
+    own = release(objects=[data, kept, going], crds=(other, gone, mine))
+    left = looked(tmp_path, SPACE, data, kept, other, going, mine, releases=(own,))
     assert [each.name for each in left.releases] == ["web"]
     assert left.staying == {
         "persistentvolumeclaim platform/data": "the chart of the release web keeps it (helm.sh/resource-policy)",
