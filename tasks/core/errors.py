@@ -113,6 +113,12 @@ _SYSTEM = {
     errno.EDQUOT: ("your quota on that disk is used up", f"remove files of yours there; {_FOLDERS}"),
     errno.EROFS: ("its file system is read-only", f"mount it for writing; {_FOLDERS}"),
     errno.EACCES: ("your user has no access to it", f"let your user read and write it; {_FOLDERS}"),
+    errno.EFBIG: (
+        "a file would be larger than this shell permits",
+        "raise the limit of this shell: ulimit -f unlimited",
+    ),
+    errno.EIO: ("its disk reports an error", f"check that disk, such as with dmesg; {_FOLDERS}"),
+    errno.ESTALE: ("the server of its network file system has forgotten it", f"mount it again; {_FOLDERS}"),
     errno.EMFILE: ("this process may not open more files", "raise the limit of this shell: ulimit -n 4096"),
     errno.ENFILE: ("this machine has no more open files", "end other programs, or raise the sysctl fs.file-max"),
 }

@@ -36,7 +36,13 @@ def test_parts_are_changed_by_name() -> None:
     assert (error.what, error.why, error.fix, error.transient) == ("a", "b", "c", False)
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE])
+@pytest.mark.parametrize(
+    "code",
+    [
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE),
+        *(errno.EFBIG, errno.EIO, errno.ESTALE),
+    ],
+)
 def test_an_error_of_the_operating_system_that_is_no_bug(code: int) -> None:
     error = of_system(OSError(code, os.strerror(code), "/state/k3d.yaml"))
     assert error is not None
