@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Self
 
 from tasks.core.errors import BadInput, LaunchError
-from tasks.core.files import no_file
+from tasks.core.files import compressed, no_file
 
 FORMAT = 1
 """Version of the lock format; a newer one is rejected."""
@@ -119,6 +119,8 @@ class Bundle:
         if why := no_file(path):
             raise refused(path, why, "use a file: write the output of a pipe to a file first")
         try:
+            if why := compressed(path):
+                raise refused(path, why, "gzip -d, unzstd or the like, then use the result")
             self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             fix = "download it first" if ":/" in str(path) else "use a file created by `bundle save`"

@@ -236,6 +236,27 @@ def no_file(path: Path) -> str:
     return "" if stat.S_ISREG(mode) else "it is a pipe or a device, not a file"
 
 
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ": "xz",
+    b"BZh": "bzip2",
+    b"PK\x03\x04": "zip",
+}
+
+
+def compression(start: bytes) -> str:
+    """How content is compressed, by its first bytes; "" if it is not."""
+    return next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), "")
+
+
+def compressed(path: Path) -> str:
+    """Why a tar archive must be decompressed first; "" for another file. Raises OSError."""
+    with path.open("rb") as file:
+        how = compression(file.read(8))
+    return f"it is compressed by {how}: decompress it first" if how else ""
+
+
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file's content. Raises OSError."""
     with path.open("rb") as file:

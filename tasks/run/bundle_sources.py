@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from tasks.clients.bundle import Bundle, File, Image
-from tasks.core.files import file_digest
+from tasks.core.files import compression, file_digest
 from tasks.core.imageref import Reference
 from tasks.core.units import MIB
 from tasks.diagnose.command import run_command
@@ -29,8 +29,6 @@ _LEVEL = 1
 """Gzip level for uncompressed data: higher levels cost seconds and save a few per cent."""
 _EXECUTABLE = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 """Magic numbers of executables, unlike scripts that call one elsewhere."""
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-"""Magic numbers of compressed layers (RFC 1952, RFC 8878)."""
 _GLIBC = ("manylinux_2_5", "manylinux1", "manylinux_2_12", "manylinux2010", "manylinux_2_17", "manylinux2014")
 _MACOS = ("macosx_10_9", "macosx_10_12", "macosx_11_0", "macosx_12_0")
 
@@ -129,11 +127,10 @@ def pack_layer(layer: IO[bytes], path: Path) -> str:
     """
     start = layer.read(4)
     layer.seek(0)
-    for magic, name in _COMPRESSED.items():
-        if start.startswith(magic):
-            with path.open("wb") as file:
-                shutil.copyfileobj(layer, file, MIB)
-            return name
+    if (name := compression(start)) in ("gzip", "zstd"):  # of a layer (image-spec: layer.md)
+        with path.open("wb") as file:
+            shutil.copyfileobj(layer, file, MIB)
+        return name
     compress(iter(lambda: layer.read(MIB), b""), path)
     return "gzip"
 

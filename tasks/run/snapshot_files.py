@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from tasks.clients import docker, volumes
 from tasks.clients.snapshots import LARGEST, Manifest, SavedNode, check_name, parse
 from tasks.core.errors import BadInput, LaunchError, writing
-from tasks.core.files import file_digest, no_file, replacing
+from tasks.core.files import compressed, file_digest, no_file, replacing
 from tasks.core.paths import folder_beside
 from tasks.core.units import MIB, megabytes
 from tasks.diagnose.command import run_command
@@ -180,9 +180,9 @@ def _opened(path: Path) -> Iterator[tuple[Manifest, Mapping[str, tuple[int, int]
     def bad(why: str) -> BadInput:
         return BadInput(f"{path} cannot be imported", why=why, fix="export it again; nothing was changed")
 
-    if why := no_file(path):
-        raise bad(why)
     try:
+        if why := no_file(path) or compressed(path):
+            raise bad(why)
         with path.open("rb") as file:
             try:
                 with tarfile.open(fileobj=file, mode="r:") as archive:

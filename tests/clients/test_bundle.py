@@ -164,11 +164,21 @@ def test_hostile_locks_are_refused(tmp_path: Path, change: Callable[[dict[str, o
     assert why in caught.value.why
 
 
-@pytest.mark.parametrize("content", [b"", b"x" * 4000, b"{" * 100_000, gzip.compress(b"x" * 10_000, mtime=0)])
-def test_what_is_no_bundle_is_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "no tar archive"),
+        (b"x" * 4000, "no tar archive"),
+        (b"{" * 100_000, "no tar archive"),
+        (gzip.compress(b"x" * 10_000, mtime=0), "it is compressed by gzip"),
+        (b"\x28\xb5\x2f\xfd" + b"x" * 4000, "it is compressed by zstd"),
+    ],
+)
+def test_what_is_no_bundle_is_refused(tmp_path: Path, content: bytes, why: str) -> None:
     (tmp_path / "a").write_bytes(content)
-    with pytest.raises(BadInput, match="cannot be used as a bundle"):
+    with pytest.raises(BadInput, match="cannot be used as a bundle") as caught:
         Bundle(tmp_path / "a")
+    assert why in caught.value.why
 
 
 @pytest.mark.parametrize(("make", "why"), [(os.mkfifo, "a pipe"), (os.mkdir, "a folder")])
