@@ -43,6 +43,7 @@ _OWN_PORTS = (80, 443, 6443)
 """Ports of a node or the load balancer that are published by other settings."""
 _OWN_MOUNTS = frozenset({"/k3d/images", "/proc/meminfo", EDAC, KUBELET_DROP_IN, AUTHORITIES, DATA, IDENTITY})
 """Mount points in a node that k3d, or this project itself, uses."""
+_GROW = "(a new snapshot of it can be restored with more agents)"
 Items = dict[str, str]
 
 
@@ -155,11 +156,32 @@ def lost_servers(facts: Facts) -> Drifted | None:
     )
 
 
+def data_is_mounted(cluster: ClusterState) -> bool:
+    """Whether a node's data is a mount: in a cluster from a snapshot, or by `cluster.volumes`.
+
+    k3d gives a new agent the mounts of another node (k3d: `NodeAddToCluster`): two k3s would write to the same data.
+    """
+    binds = [bind for node in cluster.of("server", "agent") for bind in node.binds]
+    return cluster.presence.complete and any(_mount(bind)[0] in (DATA, IDENTITY) for bind in binds)
+
+
+def agents(settings: Settings, cluster: ClusterState, fitting: int) -> int:
+    """The number of agents; `fitting`: as many as the machine allows."""
+    if settings.cluster.agents is not None:
+        return settings.cluster.agents
+    return len(cluster.of("agent")) if data_is_mounted(cluster) else fitting
+
+
 def differences(facts: Facts) -> list[str]:
     """`lost` and `changed` for the cluster in the facts."""
     cluster = facts.cluster
-    gone = [f"the server {name}: its container was removed" for name in lost(cluster)]
-    return [*gone, *changed(facts.settings, facts.shape, cluster.label, cluster.nodes)]
+    found = [f"the server {name}: its container was removed" for name in lost(cluster)]
+    have, wanted = len(cluster.of("agent")), facts.shape.agents
+    if wanted > have and data_is_mounted(cluster):
+        found.append(
+            f"cluster.agents: {have} → {wanted}, while its data is in volumes, as after `up --snapshot` {_GROW}"
+        )
+    return [*found, *changed(facts.settings, facts.shape, cluster.label, cluster.nodes)]
 
 
 def _details(settings: Settings, shape: Shape, path: str, nodes: Sequence[Node]) -> list[str]:

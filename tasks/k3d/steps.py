@@ -20,6 +20,7 @@ from tasks.k3d.create import NextPorts, clear, creation, first_answer, names_a_c
 from tasks.k3d.kubeconfig import fetch_kubeconfig
 from tasks.k3d.networks import start_cluster
 from tasks.k3d.node_watch import watch_nodes
+from tasks.k3d.recorded import data_is_mounted
 from tasks.process.command import Command, CommandFailed
 from tasks.settings.derived import (
     AGENTS_LEFT,
@@ -242,6 +243,8 @@ def _remove_lost(facts: Facts, name: str, context: Context) -> Report | None:
 
 def _more_agents(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
     """Agents are added; removing some is not done in place, since pods run there."""
+    if data_is_mounted(facts.cluster):
+        return []
     have = facts.cluster.of("agent")
     wanted = facts.shape.agents
     limits = facts.settings.cluster.limits

@@ -18,6 +18,7 @@ from tasks.facts.engine import engine
 from tasks.facts.facts import Facts, Shape, read_objects
 from tasks.facts.machine import sizing
 from tasks.facts.secrets import read_secrets
+from tasks.k3d.recorded import agents
 from tasks.kube.client import ApiError, RetryingApi, credentials, ready
 from tasks.kube.objects import key
 from tasks.process.programs import Programs
@@ -174,7 +175,7 @@ def _of_engine(session: Session, programs: Programs, parts: Collection[str]) -> 
         image = k3s_image(settings)
         shape = Shape(
             image=image,
-            agents=settings.cluster.agents if settings.cluster.agents is not None else sized.agents,
+            agents=agents(settings, cluster, sized.agents),
             concurrency=settings.pool.concurrency or sized.concurrency,
             cgroup_v1=host.cgroup_version == 1,
             owner=session.owner.label,

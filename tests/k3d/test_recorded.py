@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -12,9 +13,12 @@ from tasks.facts.cluster import Node, Presence
 from tasks.facts.facts import NETWORK_SETTINGS, Network, Ports, Shape
 from tasks.facts.network import network
 from tasks.k3d.config import Files, k3d_config
+from tasks.k3d.recorded import agents as agent_count
 from tasks.k3d.recorded import changed, immutable, lost, recall, remembered
+from tasks.k3d.recorded import differences as differences_of
+from tasks.k3d.steps import cluster_steps
 from tasks.settings.derived import registries_in_use
-from tests.given import cluster_state, node, settings
+from tests.given import cluster_state, facts, node, settings
 from tests.k3d.test_config import RICH, shape
 
 
@@ -210,6 +214,23 @@ def test_a_server_whose_container_was_removed_is_named(there: list[str], gone: l
     label = remembered(settings(cluster={"servers": 3}), shape())
     nodes = [node(each, labels={"openframe.config": label}) for each in there]
     assert lost(cluster_state(Presence.RUNNING, *nodes)) == gone
+
+
+@pytest.mark.parametrize(("agents", "refused"), [(None, False), (1, False), (2, True)])
+@pytest.mark.parametrize("target", ["/var/lib/rancher/k3s", "/etc/rancher/node"])
+def test_no_agent_is_added_whose_data_would_be_that_of_another(
+    tmp_path: Path, agents: int | None, refused: bool, target: str
+) -> None:
+    """k3d copies the mounts of another node, and a restored one has its data in a volume."""
+    chosen = settings(cluster={"agents": agents})
+    label = {"openframe.config": remembered(chosen, shape())}
+    server, agent = node("server-0", labels=label, binds=(f"v:{target}",)), node("agent-0", labels=label)
+    present = cluster_state(Presence.RUNNING, server, agent)
+    count = agent_count(chosen, present, 3)
+    given = facts(tmp_path, settings=chosen, cluster=present, shape=replace(shape(), agents=count))
+    assert count == (1 if agents is None else agents)
+    assert [text.partition(",")[0] for text in differences_of(given)] == (["cluster.agents: 1 → 2"] if refused else [])
+    assert not any("add agent" in step.name for step in cluster_steps(given, (), lambda ports, _reported: ports))
 
 
 def differences(now: dict[str, Any], old: dict[str, Any] | None = None) -> list[str]:
