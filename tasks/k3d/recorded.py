@@ -178,9 +178,7 @@ def differences(facts: Facts) -> list[str]:
     found = [f"the server {name}: its container was removed" for name in lost(cluster)]
     have, wanted = len(cluster.of("agent")), facts.shape.agents
     if wanted > have and data_is_mounted(cluster):
-        found.append(
-            f"cluster.agents: {have} → {wanted}, while its data is in volumes, as after `up --snapshot` {_GROW}"
-        )
+        found.append(f"cluster.agents: {have} → {wanted}, but its data is in volumes, as after `up --snapshot` {_GROW}")
     return [*found, *changed(facts.settings, facts.shape, cluster.label, cluster.nodes)]
 
 
