@@ -302,12 +302,15 @@ class Facts:
 
     @property
     def lost_agents(self) -> list[str]:
-        """Agents in Kubernetes whose containers have been removed: they never come back under that name."""
+        """Agents in Kubernetes whose containers have been removed: they never come back under that name.
+
+        Not those with an id in their name (k3s: `--with-node-id`, eight digits), which no container shows.
+        """
         first = self.cluster.first
         if self.live is None or first is None:
             return []
         there = {node.kubernetes_name for node in self.cluster.of("server", "agent")}
-        agent = re.compile(re.escape(first.kubernetes_name.partition("-server-")[0]) + r"-agent-\d+(-\d+)?")
+        agent = re.compile(re.escape(first.kubernetes_name.partition("-server-")[0]) + r"-agent-\d+(-\d{1,2})?")
         names = (*self.live.nodes, *self.live.nodes_unready)
         return [name for name in names if name not in there and agent.fullmatch(name)]
 

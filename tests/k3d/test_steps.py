@@ -179,9 +179,9 @@ def test_surplus_agents_stay_and_are_reported(tmp_path: Path, agents: int | None
 
 @pytest.mark.parametrize("back", [False, True])
 def test_the_node_of_an_agent_whose_container_was_removed_is_removed(tmp_path: Path, back: bool) -> None:
-    """Those of servers (members of etcd) and of other machines are not."""
+    """Those of servers (members of etcd), and with an id in their name (`--with-node-id`), are not."""
     names = [f"k3d-openframe-dev-{each}" for each in ("server-0", "agent-1", "agent-0-0", "agent-2", "server-1")]
-    there = live(nodes=(*names[:3], "laptop", names[4]), nodes_unready=(names[3],))
+    there = live(nodes=(*names[:3], f"{names[1]}-20261128", names[4]), nodes_unready=(names[3],))
     present = cluster_state(Presence.RUNNING, node("server-0"), node("agent-1"))
     now = [container("server-0", "server"), *([container("agent-0-0", "agent")] if back else [])]
     answers = {"docker ps": "1 2", "docker container inspect": json.dumps(now)}
