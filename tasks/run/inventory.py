@@ -161,11 +161,16 @@ def _named(item: Item) -> str:
     return f"{item['kind'].lower()} {shown(key_of(item))}"
 
 
+def is_busy(release: LiveRelease) -> bool:
+    """Whether a Helm may be working on it for another purpose than `down`: one that uninstalls it may have failed."""
+    return is_pending(release) and release.status != "uninstalling"
+
+
 def _held_releases(facts: Facts, inventory: Inventory) -> dict[tuple[str, str], str]:
     """Own releases that stay: a Helm is working on them, others use their CRDs, or one that stays needs them."""
     held: dict[tuple[str, str], str] = {}
     for name, each in inventory.own.items():
-        if is_pending(each):
+        if is_busy(each):
             held[name] = f"{each.status}: a Helm is working on it, or was killed (invoke up --clear-pending)"
         elif users := inventory.users(each.definitions):
             held[name] = f"others use its custom resources: {some(users)}"

@@ -21,14 +21,18 @@ from tasks.kube.objects import Resources, deletion_blockers, live
 from tasks.kube.ownership import CREATED_BY, belonging, foreign_objects
 from tasks.kube.releases import LiveRelease, present, release_in
 from tasks.kube.wait import NotInTime, poll
+from tasks.process.command import CommandFailed
 from tasks.run.foreign_objects import delete
-from tasks.run.inventory import Inventory, Scope, Target, foreign_parts, needs_of, shown, uid_of
-from tasks.run.releases import is_pending
+from tasks.run.inventory import Inventory, Scope, Target, foreign_parts, is_busy, needs_of, shown, uid_of
 from tasks.settings.derived import HELM
 
 CUSTOM, OBJECTS = "down: custom resources", "down: objects that this project created"
 DEFINITIONS, NAMESPACES = "down: CRDs that this project created", "down: namespaces that this project created"
 _TIMEOUT = 300.0
+_FINALISE = (
+    "see that the controllers which remove these finalizers run, or remove them yourself (kubectl edit); then run "
+    "`invoke down` again"
+)
 _SETTLE = 30.0
 """Seconds until dependents of removed objects must be gone, too: the garbage collector needs a moment."""
 
@@ -116,7 +120,11 @@ def _until_gone(facts: Facts, targets: Sequence[Target], context: Context) -> No
         context.say(f"{len(left)} of {len(targets)} still exist")
         return None if left else True
 
-    poll(looked, context, telling=lambda: "; ".join(f"{name} waits for {held}" for name, held in left.items()))
+    try:
+        poll(looked, context, telling=lambda: "; ".join(f"{name} waits for {held}" for name, held in left.items()))
+    except NotInTime as error:
+        error.amend(fix=_FINALISE)
+        raise
 
 
 def _uninstalling(facts: Facts, release: LiveRelease, known: Collection[str]) -> Action:
@@ -128,7 +136,7 @@ def _uninstalling(facts: Facts, release: LiveRelease, known: Collection[str]) ->
             return Report(skipped=True, why="it is gone")
         users = Inventory(facts, known).users(now.definitions) if now.definitions else []
         others = foreign_parts(now, present(facts.api(), now))
-        if is_pending(now) or now.labels.get(CREATED_BY) != facts.environment or users or others:
+        if is_busy(now) or now.labels.get(CREATED_BY) != facts.environment or users or others:
             why = f"others use its custom resources: {some(users)}" if users else f"its status is {now.status}"
             raise LaunchError(
                 f"the release {release.name} in {release.namespace} was not uninstalled",
@@ -136,7 +144,13 @@ def _uninstalling(facts: Facts, release: LiveRelease, known: Collection[str]) ->
                 fix="run `invoke down` again: it checks again",
             )
         command = helm.uninstall(facts.paths.kubeconfig, release.name, release.namespace, _TIMEOUT)
-        return Report(exit_code=run_command(facts.helm_programs, command, context).code)
+        try:
+            return Report(exit_code=run_command(facts.helm_programs, command, context).code)
+        except CommandFailed as error:
+            if now.hook_objects:
+                way = f"helm uninstall {release.name} -n {release.namespace} --no-hooks removes it without its hooks"
+                error.amend(fix="; ".join(filter(None, (error.fix, way))))
+            raise
 
     return act
 

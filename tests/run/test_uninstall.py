@@ -20,7 +20,7 @@ from tests import given
 from tests.given_direct import DirectApi
 from tests.given_live import Object, created, deployment, eager, manifest, named, obj, reached, stored, uid_given
 from tests.given_live import release as installed
-from tests.programs import FakePrograms
+from tests.programs import Answer, FakePrograms
 
 SPACE = created(finish(obj("Namespace", "platform")))
 THEIRS = uid_given(obj("Namespace", "shared"))
@@ -137,6 +137,19 @@ def test_a_release_that_somebody_is_at_work_on_stays_with_all_beside_it(tmp_path
     left = looked(tmp_path, SPACE, POLICY, releases=(release(status="pending-upgrade"),))
     assert (left.releases, left.namespaces, left.objects) == ((), (), ())
     assert left.staying["release web in platform"].startswith("pending-upgrade: a Helm is working on it")
+
+
+def test_one_that_an_earlier_down_could_not_uninstall_is_uninstalled_again(tmp_path: Path) -> None:
+    """Its pre-delete hook has failed, for example; nobody installs or upgrades a release in that state."""
+    half = release(status="uninstalling", hooks=[obj("Job", "bye", "platform")])
+    assert [each.name for each in looked(tmp_path, SPACE, releases=(half,)).releases] == ["web"]
+    programs = FakePrograms(answers={"helm": Answer(code=1, err="Error: resource Job/platform/bye not ready")})
+    facts, api = of(tmp_path, releases=(half,))
+    marks = {CREATED_BY: "me.dev", "status": "uninstalling"}
+    api.put({**stored(namespace="platform", **marks), "data": {"release": half.packed}})
+    with pytest.raises(LaunchError) as caught:
+        given.act(named(steps(_with(facts, programs), Scope(releases=(half,))))["down: release platform/web"])
+    assert caught.value.fix.endswith("helm uninstall web -n platform --no-hooks removes it without its hooks")
 
 
 def test_an_operator_stays_while_others_use_its_custom_resources_and_so_does_what_it_needs(tmp_path: Path) -> None:
@@ -310,6 +323,7 @@ def test_a_custom_resource_is_waited_for_and_what_holds_it_is_told(tmp_path: Pat
     with pytest.raises(NotInTime) as caught:
         step.action(eager(deadline=0))
     assert caught.value.why == "database platform/own waits for data.example.com/backup"
+    assert "kubectl edit" in caught.value.fix
 
 
 def test_the_release_is_uninstalled_as_it_was_looked_at(tmp_path: Path) -> None:
