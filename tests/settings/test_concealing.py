@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,15 @@ def test_no_error_of_settings_shows_one(text: str, tmp_path: Path) -> None:
 )
 def test_what_is_assigned_to_the_name_of_a_secret_is_masked_and_json_stays_json(text: str, shown: str) -> None:
     assert without_assigned(text) == shown
+
+
+@pytest.mark.parametrize(
+    "part", ["--aaaa-", "-", '"token": "', "token='", "Bearer ", "token : ", "key", "eyJ", "token   "]
+)
+def test_no_line_takes_long(part: str) -> None:
+    began = time.process_time()
+    without_assigned(part * (400_000 // len(part)) + "token")
+    assert time.process_time() - began < 5
 
 
 def test_any_value_is_masked_whole() -> None:
