@@ -5,6 +5,7 @@ Removed is everything that this project created there and others do not use.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -120,8 +121,9 @@ def read(facts: Facts) -> Scope:
             staying[_named(item)] = f"the chart of the release {release.name} keeps it ({helm.KEEP})"
             guests.setdefault(item["metadata"].get("namespace", ""), []).append(_named(item))
         if left := _left_definitions(inventory, release):
-            way = f"unless others use them: kubectl delete crd {' '.join(left)}"
-            staying[f"CRDs of the release {release.name}"] = f"Helm leaves these of its chart; {way}"
+            way = f"kubectl delete crd {' '.join(left)} --context {shlex.quote(facts.cluster.name)}"
+            names = f"CRDs of the release {release.name} in {release.namespace}"
+            staying[names] = f"Helm leaves these of its chart; unless others use them: {way}"
     for name in inventory.spaces:
         if name in guests:
             staying[f"namespace {name}"] = f"not everything in it goes: {some(guests[name])}"

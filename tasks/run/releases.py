@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,7 +140,7 @@ def no_longer_configured(facts: Facts) -> list[str]:
 def uninstalling(facts: Facts, name: str, namespace: str) -> str:
     """The command for the user, with the context: the current one may be that of another cluster."""
     context = context_name(facts.name) if facts.owns_cluster else facts.cluster.name
-    return f"helm uninstall {name} -n {namespace} --kube-context {context}"
+    return f"helm uninstall {name} -n {namespace} --kube-context {shlex.quote(context)}"
 
 
 def is_pending(live: LiveRelease) -> bool:

@@ -24,6 +24,7 @@ from tasks.kube.wait import NotInTime, poll
 from tasks.process.command import CommandFailed
 from tasks.run.foreign_objects import delete
 from tasks.run.inventory import Inventory, Scope, Target, foreign_parts, is_busy, needs_of, shown, uid_of
+from tasks.run.releases import uninstalling
 from tasks.settings.derived import HELM
 
 CUSTOM, OBJECTS = "down: custom resources", "down: objects that this project created"
@@ -148,7 +149,8 @@ def _uninstalling(facts: Facts, release: LiveRelease, known: Collection[str]) ->
             return Report(exit_code=run_command(facts.helm_programs, command, context).code)
         except CommandFailed as error:
             if now.hook_objects:
-                way = f"helm uninstall {release.name} -n {release.namespace} --no-hooks removes it without its hooks"
+                way = uninstalling(facts, release.name, release.namespace)
+                way = f"{way} --no-hooks removes it without its hooks"
                 error.amend(fix="; ".join(filter(None, (error.fix, way))))
             raise
 

@@ -149,7 +149,7 @@ def test_one_that_an_earlier_down_could_not_uninstall_is_uninstalled_again(tmp_p
     api.put({**stored(namespace="platform", **marks), "data": {"release": half.packed}})
     with pytest.raises(LaunchError) as caught:
         given.act(named(steps(_with(facts, programs), Scope(releases=(half,))))["down: release platform/web"])
-    assert caught.value.fix.endswith("helm uninstall web -n platform --no-hooks removes it without its hooks")
+    assert caught.value.fix.endswith("--kube-context openframe-dev --no-hooks removes it without its hooks")
 
 
 def test_an_operator_stays_while_others_use_its_custom_resources_and_so_does_what_it_needs(tmp_path: Path) -> None:
@@ -217,8 +217,8 @@ def test_what_a_chart_keeps_stays_with_its_namespace_and_so_do_its_crds_all_by_n
     assert [each.name for each in left.releases] == ["web"]
     assert left.staying == {
         "persistentvolumeclaim platform/data": "the chart of the release web keeps it (helm.sh/resource-policy)",
-        "CRDs of the release web": "Helm leaves these of its chart; unless others use them: "
-        "kubectl delete crd a.data.example.com b.data.example.com",
+        "CRDs of the release web in platform": "Helm leaves these of its chart; unless others use them: "
+        "kubectl delete crd a.data.example.com b.data.example.com --context openframe-dev",
         "namespace platform": "not everything in it goes: persistentvolumeclaim platform/data",
     }
     assert (left.namespaces, left.claims) == ((), ())
