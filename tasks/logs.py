@@ -73,8 +73,8 @@ def _show(found: Recorded) -> int:
     of = logs_of(found, record)
     lines = [f"{record.name}: {record.outcome}"]
     for row in record.failed:
-        said = of[row.name].lines[-_TAIL:] if row.name in of else ()
-        lines += ["", f"{row.name}: {row.why}", *(f"  {text}" for text in said)]
+        message = of[row.name].lines[-_TAIL:] if row.name in of else ()
+        lines += ["", f"{row.name}: {row.why}", *(f"  {text}" for text in message)]
     lines += ["", f"logs of its steps: {found.logs}", "logs of nodes and pods: invoke logs --export DIR"]
     out(lines)
     return 0

@@ -185,8 +185,8 @@ def server(programs: Programs, name: str) -> Context:
     try:
         return Context(name=name, version=json.loads(done.out)["serverVersion"]["gitVersion"])
     except (ValueError, KeyError, TypeError):
-        said = done.err.strip().splitlines()
-        return Context(name=name, version=None, error=said[-1] if said else "kubectl reported no version of a server")
+        lines = done.err.strip().splitlines()
+        return Context(name=name, version=None, error=lines[-1] if lines else "kubectl reported no version of a server")
 
 
 def _engine(programs: Programs) -> tuple[Engine | None, NoEngine | None]:

@@ -143,13 +143,13 @@ class Layers:
             self._say(f"{done} of {len(self._states)} layers")
 
 
-def _line(all_of: Sequence[Instruction], said: str, step: int) -> int | None:
+def _line(all_of: Sequence[Instruction], message: str, step: int) -> int | None:
     """The line of the failed instruction: found by number for the classic builder, by text for BuildKit."""
     if step:
         return all_of[step - 1].line
-    if match := _AT_LINE.search(said):
+    if match := _AT_LINE.search(message):
         return int(match[1])
-    match = _FAILED.search(said)
+    match = _FAILED.search(message)
     found = [each.line for each in all_of if match and str(each).split() == match[1].split()]
     return found[0] if len(found) == 1 else None
 
@@ -160,20 +160,20 @@ def failed(spec: BuildSpec, error: CommandFailed, step: int) -> CommandFailed:
     `step`: the current instruction of the classic builder, which prints the output to stdout and the error to
     stderr; BuildKit prints everything to stderr.
     """
-    done, said = error.done, error.done.err
+    done, message = error.done, error.done.err
     if not spec.builder.is_buildkit:
-        said = f"{done.out}\n{_DEPRECATED.sub('', said)}"
+        message = f"{done.out}\n{_DEPRECATED.sub('', message)}"
     all_of: list[Instruction] = []
     line = None
     with contextlib.suppress(OSError, IndexError):
         all_of = instructions(spec.dockerfile.read_bytes().decode("utf-8", "replace"))
-        line = _line(all_of, said, step)
-    found = CommandFailed(replace(done, out="", err=said))
+        line = _line(all_of, message, step)
+    found = CommandFailed(replace(done, out="", err=message))
     found.diagnosis = error.diagnosis
     at = f" at {spec.dockerfile.name}:{line}" if line else ""
-    short = last_line(replace(done, out="", err=_NOISE.sub("", said)))
+    short = last_line(replace(done, out="", err=_NOISE.sub("", message)))
     found.amend(what=f"the build of '{spec.name}' failed{at}: {short}")
-    if "unknown instruction" in said and any(each.heredoc for each in all_of):
+    if "unknown instruction" in message and any(each.heredoc for each in all_of):
         why = "the engine's own version of BuildKit does not support here-documents"
         found.amend(why=why, fix="make `# syntax=docker/dockerfile:1` the first line of the Dockerfile")
     return found

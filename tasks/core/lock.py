@@ -174,10 +174,10 @@ def held(path: Path, task: str, seconds: float = 0.0, *, shared: bool = False) -
 
 
 def _unusable(path: Path, error: OSError) -> BadInput:
-    said = error.strerror or str(error)
+    message = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return BadInput(
-            f"the lock {path} cannot be written: {said}",
+            f"the lock {path} cannot be written: {message}",
             why="the state of clusters is stored there, and the disk is full",
             fix=f"free space on the disk of {path.parent}, or set XDG_STATE_HOME to a folder on another disk",
         )
@@ -186,12 +186,12 @@ def _unusable(path: Path, error: OSError) -> BadInput:
         mode = path.lstat().st_mode
     if stat.S_ISREG(mode) and os.access(path, os.W_OK):
         return BadInput(
-            f"the lock {path} cannot be taken: {said}",
+            f"the lock {path} cannot be taken: {message}",
             why="its file system does not support file locks, such as NFS without a lock service",
             fix="set XDG_STATE_HOME to a folder on a local disk",
         )
     return BadInput(
-        f"the lock {path} cannot be opened: {said}",
+        f"the lock {path} cannot be opened: {message}",
         why="only one run at a time may work on a cluster, and its lock is in your state folder",
         fix=f"remove {path}"
         if mode and not stat.S_ISREG(mode)

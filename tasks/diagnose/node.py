@@ -71,10 +71,10 @@ def node_death(node: str, code: int, restarting: bool, logs: str) -> LaunchError
         if found is not None:
             what = f"the node {node} has ended{again}: {found.what}"
             return LaunchError.of(replace(found, what=what, fix=found.fix.replace("NODE", node)), exit_code=code)
-    said = fatal[-1:] or errors[-_ENOUGH:] or [line.text for line in lines[-_ENOUGH:]]
+    telling = fatal[-1:] or errors[-_ENOUGH:] or [line.text for line in lines[-_ENOUGH:]]
     return LaunchError(
         f"the node {node} has ended with code {code}{again}",
-        why="its log says: " + " / ".join(short(line) for line in said) if said else "its log is empty",
+        why="its log says: " + " / ".join(short(line) for line in telling) if telling else "its log is empty",
         fix=f"docker logs {node}",
         transient=True,
         exit_code=code,

@@ -230,20 +230,20 @@ def _crash(pod: Item, row: Item) -> Diagnosis:
     """A container that crashes repeatedly, by its last exit."""
     ended = part(row, "lastState", "terminated") or part(row, "state", "terminated")
     restarts = int(row.get("restartCount") or 0)
-    said = clean(str(ended.get("message") or "")).strip()
+    message = clean(str(ended.get("message") or "")).strip()
     times = f"restarted {restarts} times" if restarts != 1 else "restarted once"
     if ended.get("reason") == "OOMKilled":
-        found = known("OOMKilled", said, _named(pod, row), times=times)
+        found = known("OOMKilled", message, _named(pod, row), times=times)
         return replace(found, transient=restarts < _OUT_OF_MEMORY)
     if ended.get("reason") in ("StartError", "ContainerCannotRun"):
-        return known(str(ended["reason"]), said, _named(pod, row))
+        return known(str(ended["reason"]), message, _named(pod, row))
     parts = {
         "code": f"code {_meant(ended['exitCode'])}" if "exitCode" in ended else "an unknown code",
-        "times": f"{times}: {said.splitlines()[-1]}" if said else times,
+        "times": f"{times}: {message.splitlines()[-1]}" if message else times,
         **_place(pod, row),
     }
     where = "Completed" if ended.get("exitCode") == 0 else "CrashLoopBackOff"
-    return replace(known(where, said, _named(pod, row), **parts), transient=restarts < CRASHES)
+    return replace(known(where, message, _named(pod, row), **parts), transient=restarts < CRASHES)
 
 
 def _meant(code: int) -> str:

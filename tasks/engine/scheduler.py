@@ -131,7 +131,7 @@ class Run:
             step=step.name,
             deadline=step.deadline,
             attempt=attempt,
-            say=lambda line, name=step.name: self.watcher.said(name, line),  # type: ignore[misc]
+            say=lambda line, name=step.name: self.watcher.progress(name, line),  # type: ignore[misc]
             pending=lambda: tuple(name for name in step.awaits if name not in self._results),
             yield_place=lambda name=step.name: self._messages.put(_Message(name, self._now(), yields=True)),  # type: ignore[misc]
         )

@@ -258,7 +258,7 @@ class Watcher:
     def ended(self, result: Result) -> None:
         """A step has its result."""
 
-    def said(self, step: str, line: str) -> None:
+    def progress(self, step: str, line: str) -> None:
         """A step reported progress; called from the step's own thread."""
 
     def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:

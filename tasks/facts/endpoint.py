@@ -210,7 +210,7 @@ def engine_missing(system: str, *, podman: bool) -> NoEngine:
     return _refusal("Docker is missing: there is no program 'docker' on the PATH", why, fix)
 
 
-def engine_stopped(system: str, point: Endpoint, said: str) -> NoEngine:
+def engine_stopped(system: str, point: Endpoint, message: str) -> NoEngine:
     """Nothing listens at the engine's address."""
     fix: Sequence[str]
     if point.context in _STARTS and not (system == "darwin" and point.context == "desktop-linux"):
@@ -232,14 +232,14 @@ def engine_stopped(system: str, point: Endpoint, said: str) -> NoEngine:
                 "or, where Docker is installed inside WSL2: `sudo service docker start`",
             ),
         }[system]
-    return _refusal("the Docker engine does not run", _reported(said, point), fix, EngineStopped)
+    return _refusal("the Docker engine does not run", _reported(message, point), fix, EngineStopped)
 
 
-def engine_denied(point: Endpoint, said: str) -> NoEngine:
+def engine_denied(point: Endpoint, message: str) -> NoEngine:
     """The user has no permission for the socket."""
     return _refusal(
         "you may not use the Docker engine",
-        _reported(said, point),
+        _reported(message, point),
         (
             '`sudo usermod -aG docker "$USER"`, then log out and in again (in this shell at once: `newgrp docker`);',
             "members of that group have root privileges: to avoid that, use a rootless engine",
@@ -312,14 +312,14 @@ def engine_silent(point: Endpoint, seconds: float) -> NoEngine:
 
 def engine_failed(
     point: Endpoint,
-    said: str,
+    message: str,
     environ: Mapping[str, str] = MappingProxyType({}),
     advice: str = "run `docker info` by hand",
 ) -> NoEngine:
     """Any other error of docker. `environ`: variables of docker that may cause it; `advice`: for others."""
     from tasks.diagnose.rules import catalogue, clean, recognise  # where something failed
 
-    known = recognise(catalogue(), clean(said), where="docker")
+    known = recognise(catalogue(), clean(message), where="docker")
     given = [name for name in _SETTINGS if environ.get(name)]
     fix = [
         known.fix if known else "",
@@ -328,13 +328,13 @@ def engine_failed(
         else "",
         f"`unset {' '.join(given)}`, unless it is intended" if given else "",
     ]
-    why = known.reason if known else _reported(said, point) or "`docker info` reported nothing"
+    why = known.reason if known else _reported(message, point) or "`docker info` reported nothing"
     return _refusal("the Docker engine cannot be used", why, [*filter(None, fix)] or [advice])
 
 
-def _reported(said: str, point: Endpoint) -> str:
+def _reported(message: str, point: Endpoint) -> str:
     """Docker's own message, and the source of the address."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
     words = lines[-1] if lines else ""
     return f"{words} ({point.source} points there)" if point.source else words
 

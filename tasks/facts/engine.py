@@ -211,15 +211,15 @@ def is_podman(info: Mapping[str, Any], point: Endpoint) -> bool:
 
 def _refuse(info: Mapping[str, Any], point: Endpoint, here: Here, err: str, environ: Mapping[str, str]) -> None:
     """Raises `NoEngine` for an unusable engine."""
-    said = "\n".join([*(str(text) for text in info.get("ServerErrors") or ()), err])
-    if is_podman(info, point) or "emulate docker cli using podman" in said.lower():
+    message = "\n".join([*(str(text) for text in info.get("ServerErrors") or ()), err])
+    if is_podman(info, point) or "emulate docker cli using podman" in message.lower():
         raise engine_podman(point)
     if not info.get("ServerVersion"):
-        if "permission denied" in said.lower():
-            raise engine_denied(point, said)
-        if _STOPPED.search(said):
-            raise engine_stopped(here.system, point, said)
-        raise engine_failed(point, said, environ)
+        if "permission denied" in message.lower():
+            raise engine_denied(point, message)
+        if _STOPPED.search(message):
+            raise engine_stopped(here.system, point, message)
+        raise engine_failed(point, message, environ)
     if info.get("OSType") == "windows":
         raise engine_windows_containers()
 
@@ -277,13 +277,13 @@ def _sees_files(programs: Programs) -> bool:
         return True  # an unusable state folder is reported elsewhere
     os.close(handle)
     try:
-        said = programs.run(_probe(file), quiet=True).err
+        message = programs.run(_probe(file), quiet=True).err
     except LaunchError:
         return True
     finally:
         with contextlib.suppress(OSError):
             file.unlink()
-    return _UNSEEN not in said
+    return _UNSEEN not in message
 
 
 def _probe(file: Path) -> Command:

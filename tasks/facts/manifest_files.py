@@ -197,10 +197,10 @@ def _without_placeholders(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 def _compared(obj: dict[str, Any]) -> dict[str, Any]:
     """The content of an object without nulls, server-side status, and its effective namespace."""
-    said: dict[str, Any] = _without_nulls({name: value for name, value in obj.items() if name != "status"})
-    if said["metadata"].get("namespace") == _USUAL:
-        del said["metadata"]["namespace"]
-    return said
+    content: dict[str, Any] = _without_nulls({name: value for name, value in obj.items() if name != "status"})
+    if content["metadata"].get("namespace") == _USUAL:
+        del content["metadata"]["namespace"]
+    return content
 
 
 def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - any JSON value

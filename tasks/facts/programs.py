@@ -283,7 +283,7 @@ class Found:
     """As reported by itself; None if unknown."""
     ours: bool
     """Whether it is in the project's own folder."""
-    said: str = ""
+    error: str = ""
     """Its error instead of a version."""
 
 
@@ -302,8 +302,8 @@ def need(pin: Pin, found: Found | None) -> Need:
     if found is None:
         why = "neither in the project's folder nor on the PATH"
     elif not (known := numbers(found.version)):
-        said = f" ({found.said})" if found.said else ""
-        why = f"{found.path} does not report its version{said}, so it is considered broken"
+        message = f" ({found.error})" if found.error else ""
+        why = f"{found.path} does not report its version{message}, so it is considered broken"
     elif found.ours and known != numbers(pin.version):
         why = f"the project's folder has {found.version}, and {pin.version} is wanted"
     elif known < numbers(pin.minimum):
@@ -352,7 +352,7 @@ def needs(call: Call, names: Sequence[str]) -> dict[str, Need]:
             path=path,
             version=getattr(reported, name),
             ours=Path(path).parent == programs.folder and remembered(bundled(Path(path))) != getattr(reported, name),
-            said="" if getattr(reported, name) else _error(programs, name),
+            error="" if getattr(reported, name) else _error(programs, name),
         )
         for name, path in paths.items()
     }

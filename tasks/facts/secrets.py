@@ -172,8 +172,8 @@ def _how(name: str, error: CommandFailed) -> str:
     if isinstance(error, DeadlinePassed):
         return error.what
     conceal(error.done.out)
-    said = [line.strip() for line in redact(error.done.err).splitlines() if line.strip()]
-    return f"{name} ended with code {error.done.code}" + (f": {said[-1][:200]}" if said else "")
+    lines = [line.strip() for line in redact(error.done.err).splitlines() if line.strip()]
+    return f"{name} ended with code {error.done.code}" + (f": {lines[-1][:200]}" if lines else "")
 
 
 _KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {

@@ -286,8 +286,8 @@ def validate(programs: Programs, places: Sequence[str], data: bytes, context: Co
         try:
             programs.run(command, context)
         except CommandFailed as error:
-            said = f"{error.done.out}\n{error.done.err}"
-            if isinstance(error, DeadlinePassed) or any(text in said for text in _CANNOT_TELL):
+            message = f"{error.done.out}\n{error.done.err}"
+            if isinstance(error, DeadlinePassed) or any(text in message for text in _CANNOT_TELL):
                 return None
             lines = error.tail()
             return (lines[-1] if lines else error.what).replace(file.name, "it")

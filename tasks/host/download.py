@@ -236,12 +236,12 @@ def mark(path: Path) -> Mark:
 @contextlib.contextmanager
 def _alone(path: Path, context: Context, end: float) -> Iterator[None]:
     """One download of a program at a time: waits until `end` (monotonic). Raises `LaunchError`, `Stopped`."""
-    said: list[str] = []
+    reported: list[str] = []
 
     def wait(seconds: float) -> None:
-        if not said:
-            said.append("another process is downloading it: waiting for that")
-            context.say(said[0])
+        if not reported:
+            reported.append("another process is downloading it: waiting for that")
+            context.say(reported[0])
         context.wait(seconds)
 
     with contextlib.ExitStack() as stack:

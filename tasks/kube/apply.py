@@ -26,12 +26,12 @@ _COMPARED = re.compile(r"\s*\b\w+\.\w+\{\s*\n.*\}\s*$", re.DOTALL)
 class Refused(ApiError):
     """The API has rejected an object."""
 
-    def __init__(self, code: int, name: str, said: str, reason: str) -> None:
-        said = _COMPARED.sub("", _DUMP.sub(r"\1…", redact(said)))  # it may repeat what was sent
-        what = f"the API has rejected {name}: {said}"
+    def __init__(self, code: int, name: str, message: str, reason: str) -> None:
+        message = _COMPARED.sub("", _DUMP.sub(r"\1…", redact(message)))  # it may repeat what was sent
+        what = f"the API has rejected {name}: {message}"
         super().__init__(code, what, transient=code in (0, 408, 409, 429) or code >= 500)
-        self.said = said
-        self.text = f"Error from server ({reason}): {said}" if reason else f"Error from server: {said}"
+        self.message = message
+        self.text = f"Error from server ({reason}): {message}" if reason else f"Error from server: {message}"
         """As kubectl prints it: known causes are recognised by its words."""
 
 
@@ -51,8 +51,8 @@ def put(api: Direct, resources: Resources, obj: Mapping[str, Any], body: str) ->
 def refuse_deleting(obj: Mapping[str, Any], there: Mapping[str, Any]) -> None:
     """Raises `Refused`, in the words of the API, for an object that is being deleted."""
     if there["metadata"].get("deletionTimestamp"):
-        said = f"object is being deleted: {display(obj)} waits for {deletion_blockers(there)}"
-        raise Refused(409, display(obj), said, "AlreadyExists")
+        message = f"object is being deleted: {display(obj)} waits for {deletion_blockers(there)}"
+        raise Refused(409, display(obj), message, "AlreadyExists")
 
 
 def preview(api: Direct, resources: Resources, obj: Mapping[str, Any], manager: str) -> dict[str, Any]:
@@ -86,9 +86,9 @@ def rejected(code: int, obj: Mapping[str, Any], text: str) -> Refused:
 
     A status 500 is the object's fault where the object does not fit its schema.
     """
-    said, reason = _message(text)
-    unfit = code == 500 and said.startswith("failed to create typed patch object")
-    return Refused(422 if unfit else code, display(obj), said, reason)
+    message, reason = _message(text)
+    unfit = code == 500 and message.startswith("failed to create typed patch object")
+    return Refused(422 if unfit else code, display(obj), message, reason)
 
 
 def _message(text: str) -> tuple[str, str]:

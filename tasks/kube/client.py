@@ -170,8 +170,10 @@ def content(path: str, code: int, text: str) -> Any:  # noqa: ANN401 - any JSON 
         message = found.get("message", "") if isinstance(found, dict) else _plain_text(text)
         error = ApiError(code, f"the API answered {code} to {path}", str(message))
         if code in (401, 403):
-            said = f"Error from server ({'Unauthorized' if code == 401 else 'Forbidden'}): "  # kubectl says so already
-            error = explained(error, said + str(message).removeprefix(said))
+            prefix = (
+                f"Error from server ({'Unauthorized' if code == 401 else 'Forbidden'}): "  # kubectl says so already
+            )
+            error = explained(error, prefix + str(message).removeprefix(prefix))
         raise error
     if found is None:
         raise ApiError(code, f"the API's response to {path} is no JSON", _plain_text(text))

@@ -106,11 +106,11 @@ def scales(autoscaler: Item) -> tuple[bool, str]:
     row = next((row for row in rows if row.get("type") == "ScalingActive"), None)
     if row is None:
         return False, "its controller has not processed it yet"
-    said = str(row.get("message") or row.get("reason") or "")
+    message = str(row.get("message") or row.get("reason") or "")
     if row.get("status") == "True":
         return True, ""
-    passing = row.get("reason") == "FailedGetResourceMetric" and "missing request for" not in said
-    return not passing, said
+    passing = row.get("reason") == "FailedGetResourceMetric" and "missing request for" not in message
+    return not passing, message
 
 
 def _route(api: Api, namespaces: Collection[str]) -> str:

@@ -57,10 +57,10 @@ def opened(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:  # n
     """A document's object, or those of its list, each with its location. Raises `BadInput` for anything else."""
     if _is_list(value):
         kind = str(value["kind"]).removesuffix("List")
-        said = {"apiVersion": value.get("apiVersion"), "kind": kind} if kind else {}
+        inherited = {"apiVersion": value.get("apiVersion"), "kind": kind} if kind else {}
         for number, item in enumerate(value["items"], 1):  # typed lists have the kind only once
             plain = isinstance(item, dict) and not {"apiVersion", "kind"} & item.keys()
-            yield from opened({**said, **item} if plain else item, f"{place}, item {number}")
+            yield from opened({**inherited, **item} if plain else item, f"{place}, item {number}")
     else:
         yield place, _checked(value, place)
 

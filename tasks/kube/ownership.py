@@ -111,10 +111,10 @@ def _without_label(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def owner_of(obj: Mapping[str, Any]) -> str:
     """Who an object belongs to, by its labels, and who set its fields: for a message."""
-    return ", ".join(_said(obj)) or "its owner is unknown"
+    return ", ".join(_descriptions(obj)) or "its owner is unknown"
 
 
-def _said(obj: Mapping[str, Any]) -> Iterator[str]:
+def _descriptions(obj: Mapping[str, Any]) -> Iterator[str]:
     metadata = obj["metadata"]
     named = {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}
     other = created_by(obj)

@@ -168,8 +168,8 @@ def _by_condition(kind: str) -> Callable[[Item], tuple[bool, str]]:
     def judge(item: Item) -> tuple[bool, str]:
         if _condition(item, kind) == "True":
             return True, kind.lower()
-        said = _condition(item, kind, "message")
-        return False, f"not {kind.lower()}: {said}" if said else f"not {kind.lower()}"
+        message = _condition(item, kind, "message")
+        return False, f"not {kind.lower()}: {message}" if message else f"not {kind.lower()}"
 
     return judge
 

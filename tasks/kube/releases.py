@@ -129,8 +129,8 @@ class LiveRelease:
         """Whether its first installation ended at such hooks, before anything of its manifest was made."""
         if (self.status, self.revision) != ("failed", 1):
             return False
-        said = str(_part(self._revision, "info").get("description") or "")  # Helm: pkg/action/install.go
-        return "failed pre-install" in said and self.installs_by_hooks
+        message = str(_part(self._revision, "info").get("description") or "")  # Helm: pkg/action/install.go
+        return "failed pre-install" in message and self.installs_by_hooks
 
     @cached_property
     def begun(self) -> str:

@@ -257,8 +257,8 @@ class KubectlApi(Api):
         try:
             return 200, self._programs.run(command, quiet=True).out
         except DeadlinePassed as error:
-            said = error.tail()[-1] if error.tail() else ""  # such as a credential plugin that waits for the user
-            raise NoAnswer(0, f"the API does not answer: {error.what}", said) from error
+            message = error.tail()[-1] if error.tail() else ""  # such as a credential plugin that waits for the user
+            raise NoAnswer(0, f"the API does not answer: {error.what}", message) from error
         except CommandFailed as error:
             stderr = error.done.err
             code = _status(stderr)

@@ -126,8 +126,8 @@ class Programs:
 
 def _story(done: Completed) -> str:
     """A command, its output and its result."""
-    said = f"{_ended(done.out)}{_ended(done.err)}"
-    return f"$ {done.command.paste()}\n{said}[code {done.code}, {done.seconds:.2f} s]\n"
+    message = f"{_ended(done.out)}{_ended(done.err)}"
+    return f"$ {done.command.paste()}\n{message}[code {done.code}, {done.seconds:.2f} s]\n"
 
 
 def _runs(path: Path) -> bool:

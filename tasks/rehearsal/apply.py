@@ -39,8 +39,8 @@ class Refusal(Exception):
 
     def status(self) -> dict[str, Any]:
         """As sent by the API."""
-        said = {"status": "Failure", "message": self.message, "reason": self.reason, "code": self.code}
-        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, **said}
+        status = {"status": "Failure", "message": self.message, "reason": self.reason, "code": self.code}
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, **status}
 
 
 def apply(plane: ControlPlane, body: Object, manager: str, *, part: str = "", dry: bool = False) -> tuple[int, Object]:

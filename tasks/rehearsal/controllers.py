@@ -281,8 +281,8 @@ def _outcome(obj: Object, outcome: str, due: float) -> dict[str, Any]:
     phase, states = "Running", [{"running": {"startedAt": at}}] * len(named)
     if outcome == NO_IMAGE:
         images = [str(each.get("image", "")) for each in named]
-        said = [f'Back-off pulling image "{image}": ErrImagePull: {_not_found(image)}' for image in images]
-        phase, states = "Pending", [{"waiting": {"reason": "ImagePullBackOff", "message": each}} for each in said]
+        messages = [f'Back-off pulling image "{image}": ErrImagePull: {_not_found(image)}' for image in images]
+        phase, states = "Pending", [{"waiting": {"reason": "ImagePullBackOff", "message": each}} for each in messages]
     elif outcome == DONE:
         ended = {"exitCode": 0, "reason": "Completed", "finishedAt": at}
         phase, states = "Succeeded", [{"terminated": ended}] * len(named)  # type: ignore[dict-item]
@@ -309,8 +309,8 @@ def _event(doc: Transaction, pod: Object, outcome: str, at: float) -> None:
         reason, message = ("Failed", f'Failed to pull image "{image}": {_not_found(image)}')
     name = {"name": f"{meta['name']}.{_suffix(meta['name'], 12)}", "namespace": meta["namespace"]}
     about = {"kind": "Pod", "namespace": meta["namespace"], "name": meta["name"], "apiVersion": "v1"}
-    said = {"type": "Warning", "reason": reason, "message": message, "count": 1, "lastTimestamp": stamp(at, 0)}
-    doc.put(_object("v1", "Event", name, involvedObject=about, **said), at, **{"from": at})
+    event = {"type": "Warning", "reason": reason, "message": message, "count": 1, "lastTimestamp": stamp(at, 0)}
+    doc.put(_object("v1", "Event", name, involvedObject=about, **event), at, **{"from": at})
 
 
 # -- other kinds ------------------------------------------------------------------------------------------

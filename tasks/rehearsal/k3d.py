@@ -239,8 +239,8 @@ def _start_node(call: Call, name: str) -> None:
         container = engine.find(doc, name)
         why = lifecycle.start(call, doc, container, call.now()) if container else f"No such container: {name}"
     if why:
-        said = f"runtime failed to start node '{name}': Error response from daemon: {why}"
-        raise _fatal(f"Failed to start node {name}: {said}")
+        message = f"runtime failed to start node '{name}': Error response from daemon: {why}"
+        raise _fatal(f"Failed to start node {name}: {message}")
 
 
 def _await(call: Call, name: str, stage: str, line: str, end: float) -> None:
@@ -252,8 +252,8 @@ def _await(call: Call, name: str, stage: str, line: str, end: float) -> None:
         if engine.reached(container, stage, call.now()):
             return
         if call.now() >= end:
-            said = f"error waiting for log line `{line}` from node '{name}': stopped returning log lines"
-            raise _fatal(f"Node {name} failed to get ready: {said}: context deadline exceeded")
+            message = f"error waiting for log line `{line}` from node '{name}': stopped returning log lines"
+            raise _fatal(f"Node {name} failed to get ready: {message}: context deadline exceeded")
         call.pause(_LOOK)
 
 

@@ -51,8 +51,8 @@ class Cluster:
         try:
             return self._server.request(method, self._port, path, body)
         except Silent:
-            said = f"The connection to the server 127.0.0.1:{self._port} was refused"
-            raise Exit(1, f"{said} - did you specify the right host or port?") from None
+            message = f"The connection to the server 127.0.0.1:{self._port} was refused"
+            raise Exit(1, f"{message} - did you specify the right host or port?") from None
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
         """A document; None if it does not exist. Raises `Refused`."""

@@ -151,8 +151,8 @@ def learn(session: Session, runs: Sequence[str], name: str) -> int:
     profile = named(fit(launches, load_profile(session.root, DEFAULT)), found)
     write_whole(path, dump_profile(profile), mode=0o644)
     took = statistics.median(launch.wall for launch in launches)
-    said = statistics.median(predicted(profile, launch)[AFTER] for launch in launches)
-    out([f"{path}: {len(launches)} launches took {took:.1f} s (median), and are predicted as {said:.1f} s"])
+    expected = statistics.median(predicted(profile, launch)[AFTER] for launch in launches)
+    out([f"{path}: {len(launches)} launches took {took:.1f} s (median), and are predicted as {expected:.1f} s"])
     return 0
 
 

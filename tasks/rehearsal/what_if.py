@@ -244,15 +244,15 @@ def _path(found: Sequence[Activity], spans: Mapping[str, tuple[float, float]]) -
 
 def _rests_on(profile: Profile, what_if: WhatIf) -> str:
     launches, date = profile.recorded.get("launches", "?"), profile.recorded.get("date")
-    said = f"the time profile '{what_if.timing}': {launches} launches on {profile.cores:g} cores"
-    said += f", recorded {date}" if date else ""
+    message = f"the time profile '{what_if.timing}': {launches} launches on {profile.cores:g} cores"
+    message += f", recorded {date}" if date else ""
     computed = {
         "other cores": what_if.cores not in (None, profile.cores),
         "the line": what_if.line is not None,
         "missing caches": not what_if.cache,
     }
     changed = [what for what, holds in computed.items() if holds]
-    return said + (f"; computed, not measured: {', '.join(changed)}" if changed else "")
+    return message + (f"; computed, not measured: {', '.join(changed)}" if changed else "")
 
 
 # -- a plan that is about to run on the embedded engine ------------------------------------------------------

@@ -198,9 +198,9 @@ class ClusterDump:
     def write_container(self, name: str, path: str, _context: Context) -> None:
         """The log of a container on the engine."""
         with self.export.collecting(f"the log of {name}"):
-            self.export.write(path, self._said(name), _NODE_LOG)
+            self.export.write(path, self._log(name), _NODE_LOG)
 
-    def _said(self, name: str) -> str:
+    def _log(self, name: str) -> str:
         done = self.facts.programs.run(docker.logs(name, 20_000), quiet=True)
         return done.out + done.err
 
@@ -287,14 +287,14 @@ class ClusterDump:
             yield "the engine has no container of this cluster"
         for node in self.facts.cluster.nodes:
             yield f"{node.name}: {node.state.value}{'' if node.running else f', exit code {node.exit_code}'}"
-            said = ""
+            message = ""
             if node.role in ("server", "agent") and not (self.facts.backend.rehearsed and node.running):
                 with self.export.collecting(f"the log of {node.name}"):
-                    said = self._said(node.name)
+                    message = self._log(node.name)
             over = not node.running and node.state is not ContainerState.PAUSED
-            ended = over or (self.api is None and any(is_last(line) for line in said.splitlines()))
-            if said and ended:
-                death = node_death(node.name, node.exit_code, node.state is ContainerState.LOOPING, said)
+            ended = over or (self.api is None and any(is_last(line) for line in message.splitlines()))
+            if message and ended:
+                death = node_death(node.name, node.exit_code, node.state is ContainerState.LOOPING, message)
                 yield from (f"  {line}" for line in str(death).splitlines())
         for item in self.nodes:
             if not node_ready(item):

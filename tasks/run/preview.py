@@ -128,8 +128,8 @@ class Comparison:
         except ApiError as error:
             if error.code in (0, 401, 403, 429) or error.code >= 500:
                 raise
-            said = f"the API rejects it: {getattr(error, 'said', error.what)}"
-            return Preview(what=what, before=there, after=_expected(desired, there), note=said)
+            message = f"the API rejects it: {getattr(error, 'message', error.what)}"
+            return Preview(what=what, before=there, after=_expected(desired, there), note=message)
 
     def _preview(self, desired: Item, manager: str) -> Item:
         if isinstance(self.api, Direct):

@@ -35,7 +35,7 @@ class Running:
     """Start of its first attempt."""
     expected: float | None = None
     attempt: int = 1
-    said: str = ""
+    message: str = ""
     """Its last line of progress."""
     again_at: float | None = None
     """When a failed attempt is retried."""
@@ -88,15 +88,15 @@ class Screen:
         entry = Queued(name=step.name, since=at, bound=step.bound)
         return replace(self, queued=MappingProxyType({**self.queued, step.name: entry}))
 
-    def said(self, name: str, text: str) -> Screen:
+    def progress(self, name: str, text: str) -> Screen:
         """A step reports progress; one that has ended is ignored."""
         found = self.running.get(name)
-        return self if found is None else self._with(replace(found, said=text))
+        return self if found is None else self._with(replace(found, message=text))
 
     def retrying(self, name: str, at: float, pause: float, why: str) -> Screen:
         """An attempt failed; the next one starts after `pause` seconds."""
         found = self.running.get(name)
-        return self if found is None else self._with(replace(found, said=why, again_at=at + pause))
+        return self if found is None else self._with(replace(found, message=why, again_at=at + pause))
 
     def over(self, result: Result) -> Screen:
         """A step has its result."""
@@ -153,10 +153,10 @@ class Board(Watcher):
             if result.state in (State.RAN, State.SKIPPED):
                 self._met(result.name)
 
-    def said(self, step: str, line: str) -> None:
+    def progress(self, step: str, line: str) -> None:
         """A step reports progress."""
         with self._lock:
-            self._screen = self._screen.said(step, line)
+            self._screen = self._screen.progress(step, line)
 
     def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:  # noqa: ARG002
         """An attempt failed and will be retried."""
@@ -348,9 +348,9 @@ class Steady(Watcher):
         """A step has its result."""
         self._draw(lambda: self._view.ended(result))
 
-    def said(self, step: str, line: str) -> None:
+    def progress(self, step: str, line: str) -> None:
         """A step reports progress; called from the step's own thread."""
-        self._draw(lambda: self._view.said(step, line))
+        self._draw(lambda: self._view.progress(step, line))
 
     def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:
         """An attempt failed and will be retried."""

@@ -183,8 +183,8 @@ def _running(step: Running, now: float, width: int, names: int, expected: int, m
         last.append((f"{marks.again} again in {seconds(step.again_at - now)}", "warn"))
     elif step.attempt > 1:
         last.append((f"attempt {step.attempt}", "warn"))
-    if step.said:
-        last.append((step.said, "dim"))
+    if step.message:
+        last.append((step.message, "dim"))
     columns: list[tuple[str, str]] = [(pad(cut(step.name, names, marks.more), names), "")]
     if expected:
         columns.append((pad(_expected(step), expected), "dim"))

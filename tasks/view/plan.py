@@ -206,8 +206,8 @@ def predicted_text(found: Prediction, steps: Sequence[Step], width: int | None) 
     lines += [part.replace("`", "") for part in wrap(chained, room, first="critical path   ")]
     if found.changes:
         best = found.changes[0]
-        said = f"helps most      {best.what}: {seconds(best.total_s)}"
-        lines += wrap(said, width, rest=" " * 16)
+        message = f"helps most      {best.what}: {seconds(best.total_s)}"
+        lines += wrap(message, width, rest=" " * 16)
         lines += [
             part
             for each in found.changes[1:]

@@ -51,8 +51,8 @@ def summary(ending: Summary, *, width: int | None = None, marks: Marks = UNICODE
     ran, skipped = run.count(State.RAN), run.count(State.SKIPPED)
     if skipped == len(run.results):
         what = count(skipped, "step") + " skipped" if run.results else "no steps"
-        said = _head(marks, f"{run.task}: nothing to do", f": {what} ({seconds(run.wall_s)})", width)
-        return [*_note(ending, width), *said, *notes(ending, width), *entries(ending.access, width)]
+        message = _head(marks, f"{run.task}: nothing to do", f": {what} ({seconds(run.wall_s)})", width)
+        return [*_note(ending, width), *message, *notes(ending, width), *entries(ending.access, width)]
     steps = count(ran, "step") + " ran" + (f", {skipped} skipped" if skipped else "")
     lines = [*_note(ending, width), *_head(marks, f"{run.task} took {seconds(run.wall_s)}", f": {steps}", width)]
     lines += notes(ending, width)
@@ -200,10 +200,10 @@ def _one(result: Result, ending: Summary, lost: list[str], width: int | None, ma
     return lines
 
 
-def _command(error: CommandFailed, said: str, marks: Marks) -> list[Line]:
-    """The command in pasteable form, and its last lines unless `said` contains them all."""
+def _command(error: CommandFailed, message: str, marks: Marks) -> list[Line]:
+    """The command in pasteable form, and its last lines unless `message` contains them all."""
     tail = error.tail()
-    if len(tail) == 1 and tail[0].strip() in said:
+    if len(tail) == 1 and tail[0].strip() in message:
         tail = []
     shown = [line((f"  {marks.bar} ", "dim"), text) for text in tail]
     first, *rest = error.done.command.paste().split("\n")  # an argument may have several lines

@@ -103,7 +103,7 @@ def test_values_of_thousands_of_characters_are_left_out(said: str, shown: str, f
     api.refused[AT_MAP] = [refusal(422, said, "Invalid")]
     with pytest.raises(Refused) as caught:
         apply(api, MAP)
-    assert caught.value.said == shown
+    assert caught.value.message == shown
     found = explained(caught.value, caught.value.text)
     assert found.why.startswith(f"{field} cannot be changed after creation: ")
 

@@ -186,7 +186,7 @@ def test_an_expected_total_is_only_told_where_earlier_runs_tell(capsys: pytest.C
 
 def test_what_a_step_says_after_its_end_is_not_heard() -> None:
     screen = Screen(total=1)
-    assert screen.said("a", "late") is screen
+    assert screen.progress("a", "late") is screen
     assert screen.retrying("a", 1, 1, "late") is screen
 
 
@@ -211,14 +211,14 @@ def test_many_threads_may_say_at_once() -> None:
 
     def talk(name: str) -> None:
         for number in range(200):
-            board.said(name, str(number))
+            board.progress(name, str(number))
 
     threads = [threading.Thread(target=talk, args=(name,)) for name in "abcdefgh"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert {part.said for part in board.screen.running.values()} == {"199"}
+    assert {part.message for part in board.screen.running.values()} == {"199"}
 
 
 def test_no_half_of_a_secret_is_left_of_a_long_reason() -> None:

@@ -216,7 +216,7 @@ def busy() -> Screen:
     screen = Screen(total=40, expected_s=19.0, note="rehearsal: nothing real is made")
     for number, part in enumerate(launch()[:20]):
         screen = screen.started(part, number / 10, 1, 5.0 if number % 2 else None)
-        screen = screen.said(part.name, "layer 3 of 7 \x1b[2J" + "x" * number * 9)
+        screen = screen.progress(part.name, "layer 3 of 7 \x1b[2J" + "x" * number * 9)
     return screen.over(ran("cluster: api", 0, 1))
 
 
@@ -232,7 +232,7 @@ def test_what_runs_is_told_with_its_time_and_what_it_said() -> None:
     screen = (
         Screen(total=3, expected_s=9.5).started(step("cluster: create"), 1.0, 1, 8.0).started(step("b"), 2.0, 1, None)
     )
-    screen = screen.said("cluster: create", "node 2 of 3").over(ran("a", 0, 1, state=State.SKIPPED))
+    screen = screen.progress("cluster: create", "node 2 of 3").over(ran("a", 0, 1, state=State.SKIPPED))
     assert texts(render(screen, 4.0, 80, 10)) == [
         "     3.0 s  cluster: create  of 8.0 s  node 2 of 3",
         "     2.0 s  b",
@@ -292,7 +292,7 @@ def test_few_lines_are_kept_for_what_runs() -> None:
 def test_expected_seconds_stand_in_a_column() -> None:
     screen = Screen(total=3)
     for name, expected in (("a", 8.0), ("b", None), ("c", 42.0)):
-        screen = screen.started(step(name), 0.0, 1, expected).said(name, "node 1")
+        screen = screen.started(step(name), 0.0, 1, expected).progress(name, "node 1")
     assert texts(render(screen, 1.0, 80, 10))[:3] == [
         "     1.0 s  a  of 8.0 s   node 1",
         "     1.0 s  b             node 1",
@@ -304,7 +304,7 @@ def test_expected_seconds_stand_in_a_column() -> None:
 def test_nothing_is_cut_twice_or_to_nothing(width: int) -> None:
     screen = Screen(total=3)
     for name in ("cluster: create", "helm: app-b in openframe-datasources ready"):
-        screen = screen.started(step(name), 0.0, 1, 5.0).said(name, "0 of 12 are ready")
+        screen = screen.started(step(name), 0.0, 1, 5.0).progress(name, "0 of 12 are ready")
     lines = texts(render(screen, 1.0, width, 10))
     ended = [step_line(ran(n, 0, 1, why="one server"), names=12, width=width).text for n in screen.running]
     for text in [*lines, *ended]:
