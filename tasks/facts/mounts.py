@@ -1,4 +1,4 @@
-"""Files of the state folder that nodes mount. Without them no node starts again, and `docker cp` fails."""
+"""What nodes mount: volumes, and files of the state folder, without which no node starts and `docker cp` fails."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from tasks.core.files import write_whole
 from tasks.core.units import KIB
+from tasks.settings.derived import DATA, IDENTITY
 
 if TYPE_CHECKING:
-    from tasks.facts.cluster import Node
+    from tasks.facts.cluster import ClusterState, Node
+    from tasks.settings.schema import Settings
 
 MEMINFO = "/proc/meminfo"
 EDAC = "/sys/devices/system/edac"
@@ -42,6 +44,22 @@ def restored(nodes: Sequence[Node]) -> bool:
                     source.mkdir(mode=0o700, parents=True)
                     found = True
     return found
+
+
+def data_is_mounted(cluster: ClusterState) -> bool:
+    """Whether a node's data is a mount: in a cluster from a snapshot, or by `cluster.volumes`.
+
+    k3d gives a new agent the mounts of another node (k3d: `NodeAddToCluster`): two k3s would write to the same data.
+    """
+    binds = [bind for node in cluster.of("server", "agent") for bind in node.binds]
+    return cluster.presence.complete and any(_mount(bind)[1] in (DATA, IDENTITY) for bind in binds)
+
+
+def agents(settings: Settings, cluster: ClusterState, fitting: int) -> int:
+    """The number of agents; `fitting`: as many as the machine allows."""
+    if settings.cluster.agents is not None:
+        return settings.cluster.agents
+    return len(cluster.of("agent")) if data_is_mounted(cluster) else fitting
 
 
 def _mount(text: str) -> tuple[Path, str]:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode
 from tasks.core.errors import Drifted
 from tasks.core.files import sha256
 from tasks.facts.facts import AUTHORITIES, NETWORK_SETTINGS, PROXY_VARIABLES
-from tasks.facts.mounts import EDAC
+from tasks.facts.mounts import EDAC, data_is_mounted
 from tasks.k3d.arguments import CONTROLLERS, arguments
 from tasks.settings.derived import COLLECTOR, DATA, IDENTITY, KUBELET_DROP_IN, balanced, docker_memory
 from tasks.settings.k3s_arguments import COMPONENTS, arguments_of, parsed
@@ -154,22 +154,6 @@ def lost_servers(facts: Facts) -> Drifted | None:
         why="; ".join(differences(facts)) + "; k3d cannot add a server in place",
         fix="save what you need, if the API answers; invoke up --recreate recreates the cluster (its data is lost)",
     )
-
-
-def data_is_mounted(cluster: ClusterState) -> bool:
-    """Whether a node's data is a mount: in a cluster from a snapshot, or by `cluster.volumes`.
-
-    k3d gives a new agent the mounts of another node (k3d: `NodeAddToCluster`): two k3s would write to the same data.
-    """
-    binds = [bind for node in cluster.of("server", "agent") for bind in node.binds]
-    return cluster.presence.complete and any(_mount(bind)[0] in (DATA, IDENTITY) for bind in binds)
-
-
-def agents(settings: Settings, cluster: ClusterState, fitting: int) -> int:
-    """The number of agents; `fitting`: as many as the machine allows."""
-    if settings.cluster.agents is not None:
-        return settings.cluster.agents
-    return len(cluster.of("agent")) if data_is_mounted(cluster) else fitting
 
 
 def differences(facts: Facts) -> list[str]:

@@ -14,13 +14,13 @@ from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import AwaitCluster, CreateCluster, Milestone, RunCommand, WatchNodes
 from tasks.facts.cluster import MARKER, Presence, cluster_state
 from tasks.facts.facts import AUTHORITIES, Facts
+from tasks.facts.mounts import data_is_mounted
 from tasks.k3d.arguments import arguments, needs_cgroup_v1
 from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, render
 from tasks.k3d.create import NextPorts, clear, creation, first_answer, names_a_cache, wait_api_ready, withdraw
 from tasks.k3d.kubeconfig import fetch_kubeconfig
 from tasks.k3d.networks import start_cluster
 from tasks.k3d.node_watch import watch_nodes
-from tasks.k3d.recorded import data_is_mounted
 from tasks.process.command import Command, CommandFailed
 from tasks.settings.derived import (
     AGENTS_LEFT,

@@ -17,8 +17,8 @@ from tasks.facts.cluster import Claim, ClusterState, Presence, cluster_state, re
 from tasks.facts.engine import engine
 from tasks.facts.facts import Facts, Shape, read_objects
 from tasks.facts.machine import sizing
+from tasks.facts.mounts import agents
 from tasks.facts.secrets import read_secrets
-from tasks.k3d.recorded import agents
 from tasks.kube.client import ApiError, RetryingApi, credentials, ready
 from tasks.kube.objects import key
 from tasks.process.programs import Programs

@@ -11,9 +11,9 @@ import pytest
 
 from tasks.facts.cluster import Node, Presence
 from tasks.facts.facts import NETWORK_SETTINGS, Network, Ports, Shape
+from tasks.facts.mounts import agents as agent_count
 from tasks.facts.network import network
 from tasks.k3d.config import Files, k3d_config
-from tasks.k3d.recorded import agents as agent_count
 from tasks.k3d.recorded import changed, immutable, lost, recall, remembered
 from tasks.k3d.recorded import differences as differences_of
 from tasks.k3d.steps import cluster_steps
