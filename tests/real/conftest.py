@@ -17,7 +17,9 @@ from tests.real.world import World, world
 Make = Callable[..., Project]
 
 
-LONG = ("test_bundle.py", "test_faults.py", "test_kill.py", "test_logs.py", "test_many.py", "test_snapshots_killed.py")
+LONG = frozenset(
+    f"test_{name}.py" for name in ("bundle", "faults", "fidelity", "kill", "logs", "many", "snapshots_killed")
+)
 """They take a quarter of an hour together: run where LONG=1 is set."""
 
 

@@ -34,7 +34,7 @@ def test_a_paused_cluster_is_resumed_without_a_restart(project: Project) -> None
     assert project.invoke("down", "--pause").code == 0
     assert project.invoke("status").code == 3
     assert project.invoke("namespaces").code == 3
-    time.sleep(15)  # longer than a kubelet renews its lease (10 s)
+    time.sleep(12)  # longer than a kubelet renews its lease (10 s)
     done = project.invoke("up")
     assert done.code == 0, done.text
     assert done.seconds < 20
