@@ -65,7 +65,7 @@ def _left(facts: Facts, names: Sequence[str]) -> str:
     ]
     hidden = [name for name in names if name not in seen]
     texts = ((seen, "existed before, and not changed"), (hidden, "not visible to this login, and not changed"))
-    return "; ".join(f"{', '.join(some)}: {text}" for some, text in texts if some)
+    return "; ".join(f"{', '.join(these)}: {text}" for these, text in texts if these)
 
 
 def _gone(facts: Facts, going: Sequence[str]) -> Step:

@@ -170,7 +170,7 @@ def releases(
     if found is None:
         lists = {home: f"{_in(home)}?{_HELMS}&{_TYPE}" for home in homes}
         rows = (api.get(path)["items"] if homes[home] else permitted(api, path) for home, path in lists.items())
-        found = [secret for some in rows for secret in some or ()]
+        found = [secret for row in rows for secret in row or ()]
     return _grouped(found)
 
 

@@ -132,12 +132,13 @@ def base_objects_off(facts: Facts) -> list[dict[str, Any]]:
 
     Nobody needs a template that is not used: one that cannot be read is no error here.
     """
+    if not facts.owns_cluster:
+        return []
+    own = {key(each) for each in user_objects(facts)}  # the same file may be among the user's own
+    found: list[dict[str, Any]] = []
     with contextlib.suppress(BadInput):
-        if facts.owns_cluster:
-            own = {key(each) for each in user_objects(facts)}  # the same file may be among the user's own
-            found = base_resources(facts.settings, facts.root, managed=facts.settings.namespaces, off=True)
-            return [each for each in found if key(each) not in own]
-    return []
+        found = base_resources(facts.settings, facts.root, managed=facts.settings.namespaces, off=True)
+    return [each for each in found if key(each) not in own]
 
 
 def to_remove(facts: Facts) -> list[dict[str, Any]]:

@@ -79,10 +79,8 @@ class Registries(Tree):
     )
 
 
-SecretType = Annotated[
-    Literal["Opaque", "dockerconfigjson", "tls", "basic-auth", "ssh-auth"],
-    BeforeValidator(valid.secret_type, json_schema_input_type=str),
-]
+_SecretTypes = Literal["Opaque", "dockerconfigjson", "tls", "basic-auth", "ssh-auth"]
+SecretType = Annotated[_SecretTypes, BeforeValidator(valid.secret_type, json_schema_input_type=_SecretTypes | str)]
 
 
 class Secret(Tree):
