@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -85,7 +84,7 @@ class Programs:
         if context is not None and context.cancelled.is_set():
             raise Stopped(context.step)
         out, err = Sink(listen, command.kept), Sink(listen, command.kept)
-        with _stdin(command) as stdin:
+        with _stdin_file(command) if command.feed is None else _Feed(command.feed) as stdin:
             what = Start(
                 path=path,
                 argv=command.argv,
@@ -145,17 +144,6 @@ def _log(folder: Path, context: Context, text: str) -> None:
 
 def _ended(text: str) -> str:
     return text if not text or text.endswith("\n") else f"{text}\n"
-
-
-@contextlib.contextmanager
-def _stdin(command: Command) -> Iterator[IO[bytes]]:
-    """A file to read from: the pipe that `feed` writes to, or a temporary file."""
-    if command.feed is None:
-        with _stdin_file(command) as file:
-            yield file
-        return
-    with _Feed(command.feed) as file:
-        yield file
 
 
 class _Feed:

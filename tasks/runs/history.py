@@ -72,7 +72,8 @@ def shifts(values: Sequence[float]) -> list[Shift]:
     cuts = sorted(_cuts(values, 0))
     while True:
         levels = [median(values[begin:end]) for begin, end in pairwise([0, *cuts, len(values)])]
-        small = [cut for cut, (one, other) in zip(cuts, pairwise(levels), strict=True) if not _apart(one, other)]
+        steps = zip(cuts, pairwise(levels), strict=True)
+        small = [cut for cut, (one, other) in steps if abs(other - one) <= _PART * min(one, other)]
         if not small:
             break
         cuts.remove(small[0])
@@ -114,10 +115,6 @@ def _deviation(ranks: Sequence[float], begin: int, end: int) -> float:
     n, count = len(ranks) - 1, end - begin
     off = abs(ranks[end] - ranks[begin] - count * (n + 1) / 2)
     return off / math.sqrt(count * (n - count) * (n + 1) / 12)
-
-
-def _apart(one: float, other: float) -> bool:
-    return abs(other - one) > _PART * min(one, other)
 
 
 def _ranks(values: Sequence[float]) -> list[float]:
