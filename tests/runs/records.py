@@ -1,8 +1,8 @@
 """Records of runs as files hold them, from what a test is about."""
 
-from __future__ import annotations
-
 from typing import Any
+
+import pytest
 
 from tasks.engine.record import RunRecord
 from tasks.runs.catalogue import Log
@@ -109,6 +109,24 @@ def many(count: int) -> RunRecord:
             )
         )
     return run(steps, wall_s=count / 16 + 1, floor_s=count / 20, critical_path=[s["name"] for s in steps[::8]])
+
+
+RUNS = {
+    "a launch": run(),
+    "one that failed": failed(),
+    "many steps": many(130),
+    "nothing to do": run([skipped("a")], wall_s=0.4),
+    "no step": run([], wall_s=0.1),
+    "odd names": run(
+        [step(HOSTILE, why=HOSTILE, state="failed"), step("b", HOSTILE, at=(1.0, 1.0, 1.0))],
+        task="up<b>",
+        outcome="failed",
+        system={"os": HOSTILE},
+    ),
+    "a rehearsal": run(engine="rehearsal"),
+    "steps at once": run([step(str(n), at=(0.0, n / 10, 5.0 + n), slot=None) for n in range(9)]),
+}
+every_run = pytest.mark.parametrize("result", RUNS.values(), ids=RUNS.keys())
 
 
 def logs(result: RunRecord) -> dict[str, Log]:

@@ -1,7 +1,5 @@
 """Two runs against each other."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Where a change in the totals began."""
 
-from __future__ import annotations
-
 import random
 from typing import Any
 

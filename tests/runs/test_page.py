@@ -1,36 +1,16 @@
 """Pages: whole, valid, and nothing that a record holds becomes markup."""
 
-from __future__ import annotations
-
 import re
 from base64 import b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
 
-import pytest
-
 from tasks.engine.record import RunRecord
 from tasks.runs.compare import compare
 from tasks.runs.history import trend
 from tasks.runs.page import history_html, html
-from tests.runs.records import FAILED_LOGS, HOSTILE, failed, logs, many, run, skipped, step
+from tests.runs.records import FAILED_LOGS, HOSTILE, every_run, failed, logs, many, run, skipped, step
 
-HOSTILE_RUN = run(
-    [step(HOSTILE, why=HOSTILE, state="failed"), step("b", HOSTILE, at=(1.0, 1.0, 1.0))],
-    task="up<b>",
-    outcome="failed",
-    system={"os": HOSTILE},
-)
-RUNS = {
-    "a launch": run(),
-    "one that failed": failed(),
-    "many steps": many(130),
-    "nothing to do": run([skipped("a")], wall_s=0.4),
-    "no step": run([], wall_s=0.1),
-    "odd names": HOSTILE_RUN,
-    "a rehearsal": run(engine="rehearsal"),
-}
-every_run = pytest.mark.parametrize("result", RUNS.values(), ids=RUNS.keys())
 _VOID = {"meta", "link", "input"}
 
 

@@ -1,7 +1,5 @@
 """The trace: valid by the rules of its format, and covering the run."""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from typing import Any
@@ -10,18 +8,7 @@ import pytest
 
 from tasks.engine.record import RunRecord
 from tasks.runs.trace import trace, trace_text
-from tests.runs.records import FAILED_LOGS, HOSTILE, failed, many, run, skipped, step
-
-RUNS = {
-    "a launch": run(),
-    "one that failed": failed(),
-    "500 steps": many(500),
-    "nothing to do": run([skipped("a")], wall_s=0.4),
-    "no step": run([], wall_s=0.1),
-    "odd names": run([step(HOSTILE), step("b", HOSTILE, at=(1.0, 1.0, 1.0))]),
-    "steps at once": run([step(str(n), at=(0.0, n / 10, 5.0 + n), slot=None) for n in range(9)]),
-}
-every_run = pytest.mark.parametrize("result", RUNS.values(), ids=RUNS.keys())
+from tests.runs.records import FAILED_LOGS, every_run, failed, run
 
 
 def events(result: RunRecord, phase: str) -> list[dict[str, Any]]:
