@@ -4,8 +4,6 @@ What differs from one launch to another stands there as `<a-word>`: ports, folde
 watches a launch has words put in place of the values (`put`); one that makes the calls has it the other way (`fill`).
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -1,7 +1,5 @@
 """What tests of plans start from: settings, a cluster, the facts or a session, each from what differs."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

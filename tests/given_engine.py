@@ -1,7 +1,5 @@
 """An engine from a script: containers that k3d and docker add, start and remove; registries; a given API."""
 
-from __future__ import annotations
-
 import io
 import json
 import tarfile

@@ -1,7 +1,5 @@
 """A cluster's API served from objects, the objects that it serves, and runs of plans against fakes."""
 
-from __future__ import annotations
-
 import base64
 import gzip
 import json

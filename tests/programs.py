@@ -1,7 +1,5 @@
 """Programs that answer from a table and record their calls; real programs, and which of them still run."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time

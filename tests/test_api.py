@@ -1,7 +1,5 @@
 """Tasks of the user's own in Python: the example of the docs, and the errors of wrong ones."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from collections.abc import Iterator

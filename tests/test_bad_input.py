@@ -1,7 +1,5 @@
 """Bad input to the real processes: one message, code 2, and nothing of a launch has begun."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

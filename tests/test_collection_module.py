@@ -1,7 +1,5 @@
 """All tasks as invoke sees them, in processes of their own where the process is what counts."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """`invoke config`: the effective configuration, and the source of each value."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

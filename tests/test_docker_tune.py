@@ -1,7 +1,5 @@
 """`invoke docker-tune`, and what `up` does of it, from the facts to the file."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping, Sequence

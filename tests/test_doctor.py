@@ -1,7 +1,5 @@
 """`invoke doctor`, from the facts to the exit code, and what stops a launch."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket

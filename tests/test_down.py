@@ -1,7 +1,5 @@
 """`invoke down`: what was created for this cluster is deleted, not what is shared; a foreign one is confirmed first."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Nodes, endpoints and system services: waited for until they are well, skipped where the facts say that they are."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

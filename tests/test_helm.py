@@ -1,7 +1,5 @@
 """Releases by their needs: skipped where unchanged, cleared where a dead Helm left them."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Releases in a cluster that is not this project's, and releases that somebody else may be at work on."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A release's chart and values are validated by Helm once, as long as nothing changes."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

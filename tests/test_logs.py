@@ -1,7 +1,5 @@
 """`invoke logs`: an export contains whatever can be read; alone it shows the output of failed steps."""
 
-from __future__ import annotations
-
 import base64
 import json
 from pathlib import Path

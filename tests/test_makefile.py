@@ -1,7 +1,5 @@
 """What make says, with the awk and sed of any system."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Base resources, the quotas that pods need, and the user's own manifests: their CRDs first."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

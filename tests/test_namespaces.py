@@ -1,7 +1,5 @@
 """Namespaces: those that are configured, those that something goes into, and those that are on their way out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

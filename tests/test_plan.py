@@ -1,7 +1,5 @@
 """`invoke plan`: what `up` would do, in four forms, and nothing done."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

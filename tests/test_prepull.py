@@ -1,7 +1,5 @@
 """Images of a launch: which they are, which are pulled, and how."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`invoke registry`: its purge, and what it shows."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Secrets: in each of their namespaces, in no log; one without a value is left out, and an existing one stays."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`invoke snapshot`: what is run to save a cluster, in which order, and what is left when it fails."""
 
-from __future__ import annotations
-
 import json
 import os
 import tarfile

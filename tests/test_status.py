@@ -1,7 +1,5 @@
 """`invoke status`: the current state compared with the configuration, as rows and as an exit code."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

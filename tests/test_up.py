@@ -1,7 +1,5 @@
 """The plan of a launch, and of each task alone: what is in it, what waits for what, and what does not."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A cluster's certificates, created by openssl, and an API server on loopback that requires them."""
 
-from __future__ import annotations
-
 import base64
 import json
 import shutil

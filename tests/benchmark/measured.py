@@ -1,7 +1,5 @@
 """Launches with the noise of real ones, drawn again and again."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The comparison modes' commands, and the bash script of the same."""
 
-from __future__ import annotations
-
 import subprocess
 from dataclasses import replace
 from pathlib import Path

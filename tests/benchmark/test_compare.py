@@ -1,7 +1,5 @@
 """Comparisons, and the gate for CI."""
 
-from __future__ import annotations
-
 import pytest
 
 from tasks.benchmark.compare import between, exceeding, inside, share

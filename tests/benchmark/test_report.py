@@ -1,7 +1,5 @@
 """What bench shows."""
 
-from __future__ import annotations
-
 import pytest
 
 from tasks.benchmark.report import beginning, ended, markdown, span, text

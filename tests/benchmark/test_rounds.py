@@ -1,7 +1,5 @@
 """The order of launches, how they are run and measured, and how long is left."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Medians, intervals and verdicts."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

@@ -1,7 +1,5 @@
 """Facts of a machine without any warning, and of those that differ."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What is judged of the engine."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

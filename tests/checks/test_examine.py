@@ -1,7 +1,5 @@
 """All checks together, and how a launch is stopped by them."""
 
-from __future__ import annotations
-
 import json
 import socket
 from dataclasses import replace

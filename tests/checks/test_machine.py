@@ -1,7 +1,5 @@
 """The engine's machine against the plan, and what this user may do."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

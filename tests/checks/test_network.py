@@ -1,7 +1,5 @@
 """Ports, addresses, proxies, names."""
 
-from __future__ import annotations
-
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The file of a bundle: the same lock is the same bytes, and a hostile one is refused before anything is written."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import io

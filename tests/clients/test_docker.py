@@ -1,7 +1,5 @@
 """Docker's command lines, and image references as Docker lists them."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """What is read of Dockerfiles and .dockerignore files, as docker reads them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pytest

@@ -1,7 +1,5 @@
 """Helm's command lines for versions 3 and 4, its places, and its repositories file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A .helmignore as Helm reads it: the cases of its own tests (`pkg/ignore/rules_test.go`), and rules in doubt."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """k3d's command lines, and the environment that it may see."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

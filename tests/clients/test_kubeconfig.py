@@ -1,7 +1,5 @@
 """The user's kubeconfig: our entry comes, is switched to and goes; all else stays as it was."""
 
-from __future__ import annotations
-
 import base64
 import difflib
 import os

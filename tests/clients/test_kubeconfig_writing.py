@@ -1,7 +1,5 @@
 """How the user's kubeconfig is written: through links, with its mode, by several at once, and where rights are few."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """kubectl's command lines: the private kubeconfig, objects by stdin, none of the user's own defaults."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """What Helm renders goes through a function of this process: as a program for version 3, as a plugin for version 4."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

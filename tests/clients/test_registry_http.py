@@ -1,7 +1,5 @@
 """A pull-through cache that is made to fetch, with a small registry of the test."""
 
-from __future__ import annotations
-
 import http.server
 import json
 import socket

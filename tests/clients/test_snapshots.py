@@ -1,7 +1,5 @@
 """Manifests of snapshots: written, read without trust, and journals of what is not finished."""
 
-from __future__ import annotations
-
 import json
 import stat
 from dataclasses import replace

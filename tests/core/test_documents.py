@@ -1,7 +1,5 @@
 """Files are read as kubectl reads them, and errors name the place."""
 
-from __future__ import annotations
-
 from datetime import date
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What an error says, and how a cause is added to it."""
 
-from __future__ import annotations
-
 import errno
 import os
 

@@ -1,7 +1,5 @@
 """What a process that is gone has left unfinished is found by its name, and nothing else is."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """References of images by their parts, and as Docker lists them."""
 
-from __future__ import annotations
-
 import pytest
 
 from tasks.core.imageref import Reference, parse

@@ -1,7 +1,5 @@
 """One run at a time: among threads and processes, until the holder lets go or is gone."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """The user's folders: where they are, and what is said where they are somebody else's."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Proxy variables as people write them: what is read, what is named, and what programs are given."""
 
-from __future__ import annotations
-
 import pytest
 
 from tasks.core.proxies import differing, for_programs, no_proxy, proxy, read

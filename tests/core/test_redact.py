@@ -1,7 +1,5 @@
 """Values that must not be seen, in each form in which they could come out."""
 
-from __future__ import annotations
-
 import base64
 import json
 import threading

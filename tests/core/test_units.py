@@ -1,7 +1,5 @@
 """Quantities as Kubernetes writes them, and bytes for people."""
 
-from __future__ import annotations
-
 from decimal import Decimal
 
 import pytest

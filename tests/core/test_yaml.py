@@ -1,7 +1,5 @@
 """YAML is read as sigs.k8s.io/yaml v1.6.0 reads it: the values here are that library's own answers."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A YAML text is changed in as few lines as possible, and means what was wanted afterwards."""
 
-from __future__ import annotations
-
 import random
 from typing import Any
 

@@ -1,7 +1,5 @@
 """API objects for tests of diagnoses: only what is read of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What events say of a pod; messages of Kubernetes 1.32 and containerd 1.7 unless another source is named."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

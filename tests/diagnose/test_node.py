@@ -1,7 +1,5 @@
 """Why nodes end; the causes themselves have examples in node.yaml."""
 
-from __future__ import annotations
-
 import pytest
 
 from tasks.diagnose.node import is_last, node_death

@@ -1,7 +1,5 @@
 """What keeps a pod, or what creates pods; messages as the kubelet, containerd and the scheduler write them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The catalogue, by its own examples, and the diagnosis of a text."""
 
-from __future__ import annotations
-
 import re
 import string
 import time

@@ -1,7 +1,5 @@
 """Validates a JSON document by the few keywords that our schemas use; an unknown keyword is an error."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The expected total: the scheduler's own rule on expected seconds."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Errors of a graph before anything starts, the figures drawn from it, and places of the pool."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Durations of earlier runs: stored by engine and step, and never a reason to fail."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import threading

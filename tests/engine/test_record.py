@@ -1,7 +1,5 @@
 """The record of a run: its form, its figures, where it lies, and how it is read again."""
 
-from __future__ import annotations
-
 import json
 import stat
 from dataclasses import replace

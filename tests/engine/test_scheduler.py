@@ -1,7 +1,5 @@
 """The scheduler on fakes: order, cascade, bounds, retries, guards, interrupt."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

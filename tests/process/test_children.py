@@ -1,7 +1,5 @@
 """The registry of living children: who is known, who is ended, and who is left alone."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """A process that has read secrets leaves no core dump, nor do its children; and nothing that others may change."""
 
-from __future__ import annotations
-
 import os
 import resource
 import subprocess

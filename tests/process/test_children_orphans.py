@@ -1,7 +1,5 @@
 """Programs of a run that was killed are ended by the next one on that cluster; everybody else's go on."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Commands as values, where programs are found, what they are given, and what their failures say."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat

@@ -1,7 +1,5 @@
 """A program for a login is run once for many kubectls, and again when its answer is no longer good."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Real processes: how they end, who ends them, and that nothing of them is left."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

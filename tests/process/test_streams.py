@@ -1,7 +1,5 @@
 """What programs read and write: whole, as it comes, and no more of it than is theirs."""
 
-from __future__ import annotations
-
 import os
 import selectors
 import signal

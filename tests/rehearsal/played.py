@@ -1,7 +1,5 @@
 """A rehearsal inside this process: tasks run as a user calls them, and every program call is recorded."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from contextlib import closing

@@ -1,7 +1,5 @@
 """Changes to a rehearsed cluster by another user."""
 
-from __future__ import annotations
-
 import json
 
 from tasks.rehearsal.apiserver import ApiServer

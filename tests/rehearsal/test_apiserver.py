@@ -1,7 +1,5 @@
 """Kinds that a rehearsed cluster serves: Kubernetes' own, those of definitions, and what k3s and releases bring."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Builds in a rehearsal: nothing is built, they take the times of real launches, and a pushed image stays."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

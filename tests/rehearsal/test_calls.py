@@ -1,7 +1,5 @@
 """A launch's calls of programs, and those of `down`, are the ones of calls.yaml."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`plan --diff` and `status --diff` on the embedded engine: each difference is named, and nothing else."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

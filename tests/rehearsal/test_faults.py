@@ -1,7 +1,5 @@
 """Faults, and two at a time: a launch ends well, or with its cause; the next one ends well."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.rehearsal.played import RELEASES, Played, played

@@ -1,7 +1,5 @@
 """The stand-in for helm refuses what Helm would: a misspelt option does not pass a rehearsal."""
 
-from __future__ import annotations
-
 import io
 import json
 from pathlib import Path

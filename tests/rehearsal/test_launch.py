@@ -1,7 +1,5 @@
 """Whole launches on the embedded engine: the product's own graph and command lines, against the stand-ins."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 

@@ -1,7 +1,5 @@
 """From records of launches to a time profile: what was put into them must come out."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Four launches of different clusters at the same time, of one user on one engine: none is in another's way."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

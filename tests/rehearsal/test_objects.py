@@ -1,7 +1,5 @@
 """Objects in their database: versions by stages, changes that are whole, and what a watch is sent."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Stand-ins in the process that calls them behave as programs do; as programs they do the same."""
 
-from __future__ import annotations
-
 import threading
 import time
 from pathlib import Path

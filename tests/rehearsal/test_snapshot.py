@@ -1,7 +1,5 @@
 """Pause, save and restore on the embedded engine: what was in the cluster is there again, and nothing is to be done."""
 
-from __future__ import annotations
-
 import pytest
 
 from tasks.rehearsal.folder import ENGINE, Folder

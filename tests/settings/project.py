@@ -1,7 +1,5 @@
 """A project's folder as the tests of this room know it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

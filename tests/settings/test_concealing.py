@@ -1,7 +1,5 @@
 """Logins in settings are concealed when they are read: whatever is shown, logged or recorded later has none."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The list of settings and the schema are as the tree is, and the schema takes what the tree takes."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Every fault names the layer, the value and what is valid, and never shows what may be a secret."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

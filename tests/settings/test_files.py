@@ -1,7 +1,5 @@
 """Files are bounded before anything is built from them, and every name has its line."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from time import monotonic
 

@@ -1,7 +1,5 @@
 """Whatever is given, the answer is settings or one `BadInput`: never a traceback, never a long wait."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ No shell is ever asked, so what counts is that no program takes a value for an o
 is because of where it goes, said here; a new setting is one that refuses it, or one more line.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

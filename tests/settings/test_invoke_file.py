@@ -1,7 +1,5 @@
 """invoke.yaml belongs to invoke and to us: each keeps its own, and nothing of it ends in a traceback."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Arguments of k3s and its components, however they are written."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

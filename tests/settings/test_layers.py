@@ -1,7 +1,5 @@
 """What variables and options give."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """What merges, what is replaced, how one part of a list is changed, and what `invoke config` shows of it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

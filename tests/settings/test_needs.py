@@ -1,7 +1,5 @@
 """What `needs` and `before` of the user's own steps may name; what cannot be met is found before anything starts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Which nodes a value is for, and what belongs to the value itself."""
 
-from __future__ import annotations
-
 import pytest
 
 from tasks.settings.node_filters import fault, nodes, split

@@ -1,7 +1,5 @@
 """The releases that are wanted, in an order that their needs allow."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Layers and profiles go over each other in their order, and every value knows which one has set it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

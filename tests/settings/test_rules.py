@@ -1,7 +1,5 @@
 """Rules between settings, each reported with the layer that broke it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The tree has every variable that users know, with its default."""
 
-from __future__ import annotations
-
 from tasks.settings.schema import Release, Settings
 from tasks.settings.types import Kind, fields, places
 

@@ -1,7 +1,5 @@
 """Nothing in the tree can be changed, and everything that reads it still can."""
 
-from __future__ import annotations
-
 import copy
 import json
 import pickle

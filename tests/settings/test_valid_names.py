@@ -1,7 +1,5 @@
 """What names, addresses and references may be."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """A launch as the views' tests know it: a plan of 40 steps, and what may become of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any

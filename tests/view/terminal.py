@@ -1,7 +1,5 @@
 """A minimal terminal: its content after drawing, erasing, and a change of its size."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """The screen of what would change."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Text that fits, tables of it, and the only functions that print."""
 
-from __future__ import annotations
-
 import io
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The views on runs of the scheduler, and which one a run gets."""
 
-from __future__ import annotations
-
 import io
 import re
 import threading

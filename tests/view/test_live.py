@@ -2,8 +2,6 @@
 when they are resized.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import pty

@@ -1,7 +1,5 @@
 """A plan as text, JSON, Mermaid and DOT; a prediction of its time as text and JSON."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """A good run on one screen."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 

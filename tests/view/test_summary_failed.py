@@ -1,7 +1,5 @@
 """A failure is reported once: which step, what, the command, why, what to do, and what it aborted."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 from pathlib import Path
