@@ -84,9 +84,7 @@ def test_names_of_steps_and_of_things_are_understood(tmp_path: Path) -> None:
         (STEP.format("needs=('secrets',), before=('cluster',)"), PlanError, "wait for each other"),
     ],
 )
-def test_what_is_wrong_is_told_before_anything_starts(
-    tmp_path: Path, text: str, kind: type[LaunchError], reported: str
-) -> None:
+def test_mistakes_are_found_at_the_start(tmp_path: Path, text: str, kind: type[LaunchError], reported: str) -> None:
     with pytest.raises(kind) as caught:
         plan(facts(tmp_path, text))
     assert reported in str(caught.value)

@@ -91,9 +91,7 @@ def test_one_step_where_the_cache_runs_already(tmp_path: Path, engine: Dockerd) 
 
 
 @pytest.mark.parametrize("cache", [None, hub(state=ContainerState.CREATED)])
-def test_a_cache_that_is_made_by_this_launch_comes_after_it(
-    tmp_path: Path, engine: Dockerd, cache: Registry | None
-) -> None:
+def test_a_cache_created_by_this_launch_comes_after_it(tmp_path: Path, engine: Dockerd, cache: Registry | None) -> None:
     result = given(tmp_path, engine, cache=cache)
     numbers, mirror = tuning.steps(result)
     assert numbers.needs == ()
@@ -138,7 +136,7 @@ def test_without_a_mirror(tmp_path: Path, engine: Dockerd, more: Mapping[str, An
         ({}, '{"max-concurrent-downloads": "9"}', "is not plain JSON"),
     ],
 )
-def test_what_cannot_be_done_does_not_stop_a_launch(
+def test_a_launch_continues_without_the_change(
     tmp_path: Path, engine: Dockerd, more: Mapping[str, Any], before: str, reported: str
 ) -> None:
     engine.file.write_text(before)
@@ -185,9 +183,7 @@ def test_who_removes_the_caches_takes_the_mirror_out(tmp_path: Path, engine: Doc
     assert tuning.unmirrored(given(tmp_path, engine, host=None)) == []
 
 
-def test_a_mirror_that_cannot_be_taken_out_is_told(
-    tmp_path: Path, engine: Dockerd, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_irremovable_mirror_is_named(tmp_path: Path, engine: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
     act(tuning.steps(given(tmp_path, engine, cache=hub()))[0])
     monkeypatch.setattr("tasks.host.writer.replaceable", lambda _path: False)
     monkeypatch.setattr("tasks.host.writer.rights", lambda _programs: Rights(root=False, sudo=None))
@@ -239,9 +235,7 @@ def test_merged_and_given_back(tmp_path: Path, well: Dockerd) -> None:
     assert record["outcome"] == "ok"
 
 
-def test_without_the_cache_it_is_told_how_to_get_it(
-    tmp_path: Path, well: Dockerd, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_how_to_get_the_missing_cache(tmp_path: Path, well: Dockerd, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(tmp_path, restarted(well)) == 0
     assert well.values == (10, 8, [])
     record = json.loads((tmp_path / "openframe-logs" / "latest.json").read_text())
@@ -268,9 +262,7 @@ def test_without_rights(tmp_path: Path, well: Dockerd, monkeypatch: pytest.Monke
     assert not any(line.startswith("sudo") for line in programs.lines)
 
 
-def test_what_cannot_be_done_is_a_failure_of_the_task(
-    tmp_path: Path, well: Dockerd, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_impossible_change_fails_the_task(tmp_path: Path, well: Dockerd, capsys: pytest.CaptureFixture[str]) -> None:
     well.file.write_text("{ # mine\n}")
     with pytest.raises(Exit) as caught:
         call(tmp_path, restarted(well, CACHE))

@@ -72,9 +72,7 @@ def test_a_problem_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert by_check(document)["engine"]["level"] == "problem"
 
 
-def test_no_engine_is_exit_code_6_and_the_rest_is_still_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_an_engine_exit_code_6_and_other_findings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     programs = FakePrograms(answers={**answers(), "docker info": DOWN, "docker ps": DOWN})
     code, document = run_doctor(session(tmp_path, programs), capsys)
     assert code == 6
@@ -114,9 +112,7 @@ def poor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePrograms:
     return programs
 
 
-def test_a_safe_fix_is_run_and_what_it_changed_is_shown(
-    poor: FakePrograms, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_safe_fix_is_run_and_shown(poor: FakePrograms, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _code, before = run_doctor(session(tmp_path, poor), capsys)
     assert by_check(before)["inotify"]["level"] == "warning"
     assert before["fixed"] == []

@@ -109,9 +109,7 @@ def test_nothing_is_there(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("ours", "reported"), [(True, "'openframe-dev' belongs to alice@laptop"), (False, "did not create")]
 )
-def test_a_cluster_of_others_is_never_touched(
-    machine: Machine, options: dict[str, bool], ours: bool, reported: str
-) -> None:
+def test_foreign_clusters_stay_untouched(machine: Machine, options: dict[str, bool], ours: bool, reported: str) -> None:
     machine.owner = OTHER
     machine.make(ours=ours)
     with pytest.raises(BadInput, match=reported):
@@ -168,9 +166,7 @@ def deleted_things(machine: Machine) -> list[str]:
     return [*(line.split(" --")[0] for line in lines), *deleted]
 
 
-def test_without_a_terminal_it_must_be_said_beforehand(
-    shared: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_terminal(shared: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stdin", Stdin("team\n", terminal=False))
     with pytest.raises(BadInput, match="no confirmation is possible here") as caught:
         leave(shared)
@@ -185,9 +181,7 @@ def test_without_a_terminal_it_must_be_said_beforehand(
 
 
 @pytest.mark.parametrize(("answer", "removed"), [("team\n", True), ("yes\n", False), ("\n", False), ("", False)])
-def test_a_person_types_the_contexts_name(
-    shared: Machine, monkeypatch: pytest.MonkeyPatch, answer: str, removed: bool
-) -> None:
+def test_users_type_the_context(shared: Machine, monkeypatch: pytest.MonkeyPatch, answer: str, removed: bool) -> None:
     monkeypatch.setattr("sys.stdin", Stdin(answer, terminal=True))
     if removed:
         assert leave(shared) == 0

@@ -127,7 +127,7 @@ def test_on_a_cluster_of_somebody_else_all_nodes_that_it_has_are_waited_for(tmp_
         (SYSTEM_READY, [DNS, job("helm-install-traefik", done=False)], {}, "job/helm-install-traefik: it is not done"),
     ],
 )
-def test_what_is_not_well_when_time_is_over_is_told(
+def test_what_is_unhealthy_at_the_deadline_is_named(
     tmp_path: Path, step: str, objects: list[Object], answers: dict[str, Any], why: str
 ) -> None:
     facts, api = of(tmp_path, *objects)
@@ -150,9 +150,7 @@ def test_what_is_not_well_when_time_is_over_is_told(
         ((), "server-0: it is not registered", "docker restart"),
     ],
 )
-def test_a_node_that_never_joins_is_named_with_its_container(
-    tmp_path: Path, there: tuple[Object, ...], what: str, fix: str
-) -> None:
+def test_a_missing_node_and_its_container(tmp_path: Path, there: tuple[Object, ...], what: str, fix: str) -> None:
     nodes = [given.node("server-0"), given.node("agent-0", role="agent")]
     facts, _api = of(tmp_path, *there, cluster=given.cluster_state(Presence.RUNNING, *nodes))
     with pytest.raises(NotInTime) as caught:

@@ -96,9 +96,7 @@ def test_a_release_goes_in_when_everything_that_it_may_need_is_there(tmp_path: P
         ({"name": "other"}, "it is missing"),
     ],
 )
-def test_a_release_is_skipped_only_if_its_chart_and_values_have_not_changed(
-    tmp_path: Path, changes: dict[str, Any], why: str | None
-) -> None:
+def test_a_release_is_skipped_only_if_it_is_unchanged(tmp_path: Path, changes: dict[str, Any], why: str | None) -> None:
     step = named(helm.steps(of(tmp_path, live=cluster_state(tmp_path, **changes))))[INSTALL]
     assert (step.skip is None, step.why) == (why is not None, why or "")
     if why is None:
@@ -119,7 +117,7 @@ CONTEXT = "k3d-openframe-dev"
         ({"labels": {}}, None),  # not of this project
     ],
 )
-def test_a_release_that_is_no_longer_configured_stays_and_is_reported(
+def test_unconfigured_releases_stay_and_are_named(
     tmp_path: Path, changes: dict[str, Any], named_as: str | None
 ) -> None:
     there = live(release(print_of(of(tmp_path))), release(**{"fingerprint": "f", "name": "old", **changes}))
@@ -134,9 +132,7 @@ def test_an_object_that_is_gone_brings_the_release_again(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("conflicts", "why"), [("ours", "deployment/web: set"), ("theirs", None)])
-def test_what_somebody_has_set_by_kubectl_brings_the_release_again(
-    tmp_path: Path, conflicts: str, why: str | None
-) -> None:
+def test_values_set_by_kubectl_bring_the_release_again(tmp_path: Path, conflicts: str, why: str | None) -> None:
     settings = configured({"conflicts": conflicts})
     there = live(release(print_of(of(tmp_path, settings))), edited={("web", "web"): ("deployment/web: set",)})
     step = named(helm.steps(of(tmp_path, settings, live=there)))[INSTALL]
@@ -161,9 +157,7 @@ def test_a_release_goes_with_its_namespace(tmp_path: Path) -> None:
         ("uninstalling", 4, "helm uninstall web"),
     ],
 )
-def test_what_a_dead_helm_left_is_cleared_before_it_is_done_again(
-    tmp_path: Path, status: str, revision: int, command: str
-) -> None:
+def test_a_release_of_a_killed_helm_is_cleared_first(tmp_path: Path, status: str, revision: int, command: str) -> None:
     programs = FakePrograms(answers={"helm": ""})
     there = cluster_state(tmp_path, status=status, revision=revision)
     steps = named(helm.steps(of(tmp_path, None, programs, live=there)))
@@ -183,9 +177,7 @@ def test_what_a_dead_helm_left_is_cleared_before_it_is_done_again(
     ],
     ids=["before anything was made", "after", "an upgrade runs it, too", "no hook"],
 )
-def test_a_first_installation_that_an_earlier_launch_left_failed(
-    tmp_path: Path, events: list[str], output: str, cleared: bool, noted: bool
-) -> None:
+def test_failed_first_installations(tmp_path: Path, events: list[str], output: str, cleared: bool, noted: bool) -> None:
     """Helm runs no hooks of an installation when it upgrades what has failed: charts make their passwords so."""
     record = packed("", hooks=[{"events": events}], info={"description": f'Release "web" failed: {output}'})
     failed = replace(release("x", status="failed"), packed=record)
@@ -290,9 +282,7 @@ def test_of_a_release_that_was_there_its_own_manifest_tells(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("settings", "ready"), [({}, True), ({"wait_for_jobs": True}, False)])
-def test_a_job_that_runs_for_ever_is_waited_for_by_a_setting(
-    tmp_path: Path, settings: dict[str, Any], ready: bool
-) -> None:
+def test_an_endless_job_is_waited_for_by_a_setting(tmp_path: Path, settings: dict[str, Any], ready: bool) -> None:
     worker = {**job("worker", "web", done=False), "status": {"active": 1, "startTime": "2026-11-24T02:31:00Z"}}
     facts = of(tmp_path, configured({**settings, "timeout": 0.1}))
     facts.outputs.manifests["web/web"] = manifest(worker)

@@ -38,9 +38,7 @@ from tests.test_helm import INSTALL, live, of
         ({CREATED_BY: "me.dev", "status": "pending-upgrade"}, ""),
     ],
 )
-def test_there_what_is_absent_is_installed_and_only_what_we_installed_is_upgraded(
-    tmp_path: Path, labels: dict[str, str] | None, verb: str
-) -> None:
+def test_missing_ones_are_installed_and_own_upgraded(tmp_path: Path, labels: dict[str, str] | None, verb: str) -> None:
     """By what is there at that moment: somebody may have been faster."""
     programs = FakePrograms(answers={"helm": "{}"})
     facts = of(tmp_path, None, programs, engine="existing")
@@ -67,9 +65,7 @@ def test_there_what_is_absent_is_installed_and_only_what_we_installed_is_upgrade
     ],
     ids=["restored by hand", "rewritten by a controller", "of another release", "recreated by others"],
 )
-def test_an_object_of_a_release_that_is_others_by_now_is_not_changed(
-    tmp_path: Path, meta: Object, refused: bool
-) -> None:
+def test_an_object_that_others_have_taken_over_is_not_changed(tmp_path: Path, meta: Object, refused: bool) -> None:
     part = obj("ConfigMap", "c", "web")
     programs = FakePrograms(answers={"helm": "{}"})
     facts = of(tmp_path, None, programs, engine="existing")
@@ -92,9 +88,7 @@ def test_an_object_of_a_release_that_is_others_by_now_is_not_changed(
         ({"engine": "existing"}, True),
     ],
 )
-def test_a_pending_release_of_ours_is_somebodys_only_where_the_lock_says_nothing(
-    tmp_path: Path, changes: dict[str, Any], refused: bool
-) -> None:
+def test_a_pending_release_is_busy_without_the_lock(tmp_path: Path, changes: dict[str, Any], refused: bool) -> None:
     facts = of(tmp_path, live=live(release("1234", status="pending-install")), **changes)
     if refused:
         with pytest.raises(Foreign, match="release web in web: another Helm is working on it") as caught:
@@ -106,9 +100,7 @@ def test_a_pending_release_of_ours_is_somebodys_only_where_the_lock_says_nothing
     refuse_pending(facts, ("manifests",))
 
 
-def test_in_a_cluster_of_ours_a_release_that_a_person_upgrades_by_hand_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_in_an_own_cluster_a_manual_upgrade_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Helm keeps a release's labels: that it was installed by this project says nothing of who is at work on it."""
     facts = of(tmp_path, live=live(release("1234", status="pending-upgrade", revision=2)))
     monkeypatch.setattr("tasks.facts.host.helm_at_work", lambda name: 4711 if name == "web" else None)
@@ -169,9 +161,7 @@ def hooked(*events: str) -> str:
     ],
     ids=["somebody's", "of a test", "not there", "of the release itself"],
 )
-def test_there_helm_deletes_nothing_that_stands_where_a_hook_goes(
-    tmp_path: Path, there: list[Object], events: list[str], refused: bool
-) -> None:
+def test_hooks_replace_no_foreign_object(tmp_path: Path, there: list[Object], events: list[str], refused: bool) -> None:
     """By default it deletes the existing object first, whoever created it."""
     programs = FakePrograms(answers={"helm": hooked(*events)})
     facts = of(tmp_path, None, programs, engine="existing")

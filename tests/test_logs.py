@@ -76,9 +76,7 @@ def test_all_of_a_cluster_that_runs(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["a silent API", "stopped nodes"])
-def test_without_its_api_the_nodes_are_there_and_pods_that_may_print_secrets_are_not(
-    running: bool, machine: Machine
-) -> None:
+def test_without_the_api_nodes_are_exported_but_no_pods_that_may_print_secrets(running: bool, machine: Machine) -> None:
     machine.make(running=running, agents=0)
     machine.api.answers["/readyz"] = ApiError(0, "the API does not answer")
     machine.fails["docker logs"] = Answer(err='level=fatal msg="kubelet exited: unknown flag: --no-such"')

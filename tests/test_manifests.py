@@ -94,9 +94,7 @@ def test_without_quotas_none_is_waited_for(tmp_path: Path, sections: dict[str, A
 
 
 @pytest.mark.parametrize("foreign", [False, True])
-def test_base_resources_that_are_switched_off_are_removed_if_they_are_of_this_project(
-    tmp_path: Path, foreign: bool
-) -> None:
+def test_base_resources_of_this_project_are_removed_when_they_are_switched_off(tmp_path: Path, foreign: bool) -> None:
     there = base_objects(of(tmp_path))
     if foreign:
         for each in there:

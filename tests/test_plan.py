@@ -35,9 +35,7 @@ def doing(document: Any) -> dict[str, str]:
         ("dot", ["digraph", "cluster: create"]),
     ],
 )
-def test_a_plan_is_shown_in_four_forms_and_changes_nothing(
-    machine: Machine, capsys: pytest.CaptureFixture[str], form: str, holds: list[str]
-) -> None:
+def test_a_plan_in_each_form(machine: Machine, capsys: pytest.CaptureFixture[str], form: str, holds: list[str]) -> None:
     machine.images = False
     capsys.readouterr()
     call(task, machine.session("plan"), format=form, recreate=False)
@@ -113,9 +111,7 @@ def test_of_a_stopped_cluster_it_says_what_it_cannot_know(machine: Machine, caps
     assert "cluster: start" in out
 
 
-def test_programs_that_are_missing_come_first(
-    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_downloads_first(machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.uname", lambda: type("Uname", (), {"sysname": "Linux", "machine": "x86_64"}))
     object.__setattr__(machine.programs, "paths", {"helm": None})
     document = plan(machine, capsys)

@@ -91,9 +91,7 @@ def test_those_that_are_there_are_skipped(tmp_path: Path) -> None:
         (frozenset(), ["what needs it already exists"] * 2),
     ],
 )
-def test_those_that_nobody_asks_for_are_left_alone(
-    tmp_path: Path, needed: frozenset[str] | None, expected: list[str | None]
-) -> None:
+def test_unneeded_images_are_skipped(tmp_path: Path, needed: frozenset[str] | None, expected: list[str | None]) -> None:
     steps = prepull.steps(facts(tmp_path, images={K3S: False, TOOLS: False}), needed=needed)
     assert [step.skip for step in steps] == expected
 

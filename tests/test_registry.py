@@ -174,9 +174,7 @@ def test_not_while_one_is_being_made(tmp_path: Path, looked_at: Facts, monkeypat
     assert looked_at.programs.calls == []
 
 
-def test_without_a_switch_it_is_the_part_of_the_launch(
-    tmp_path: Path, looked_at: Facts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_options_it_is_a_part_of_up(tmp_path: Path, looked_at: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
     parts: list[str] = []
 
     def run_part(_session: FakeSession, name: str, _plan: object, *, shared: bool) -> int:
@@ -221,9 +219,7 @@ def test_what_is_shown(
     assert "2 MB" in rows[PUSHED]
 
 
-def test_those_that_are_stopped_are_not_asked(
-    tmp_path: Path, looked_at: Facts, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_stopped_ones_are_not_queried(tmp_path: Path, looked_at: Facts, capsys: pytest.CaptureFixture[str]) -> None:
     assert isinstance(looked_at.registries, dict)
     looked_at.registries.clear()
     looked_at.registries[GHCR] = there(GHCR, upstream="ghcr.io", state=ContainerState.STOPPED, networks=("k3d-a",))

@@ -83,9 +83,7 @@ def test_what_the_api_repeats_of_a_secret_is_told_to_nobody(tmp_path: Path) -> N
     ("environ", "why"),
     [({}, "PASSWORD is not set"), ({"PASSWORD": ""}, "PASSWORD is empty"), ({"PASSWORD": " "}, "PASSWORD is empty")],
 )
-def test_one_without_a_value_is_left_out_and_an_existing_one_stays(
-    tmp_path: Path, environ: dict[str, str], why: str
-) -> None:
+def test_one_without_a_value_is_skipped_if_it_exists(tmp_path: Path, environ: dict[str, str], why: str) -> None:
     (step,) = secrets.steps(of(tmp_path, environ=environ, values={"k": {"env": "PASSWORD"}}))
     assert (step.name, step.skip) == ("secrets: leave out s", f"{why}; an existing secret stays")
 

@@ -83,27 +83,21 @@ def test_other_settings_are_drift(launched: Machine, capsys: pytest.CaptureFixtu
     assert found["setting"][0] == "changed"
 
 
-def test_which_context_is_the_current_one_is_no_drift(
-    launched: Machine, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_the_current_context_is_no_drift(launched: Machine, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Of two clusters only one can be it."""
     config = tmp_path / ".kube" / "config"
     config.write_text(config.read_text().replace("current-context: k3d-openframe-dev", "current-context: other"))
     assert rows(launched, capsys)[0] == 0
 
 
-def test_a_kubeconfig_without_the_entry_is_drift(
-    launched: Machine, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_kubeconfig_entry_is_missing(launched: Machine, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / ".kube" / "config").unlink()
     code, found = rows(launched, capsys)
     assert code == 5
     assert found["cluster: entry in your kubeconfig"][0] == "not as configured"
 
 
-def test_a_release_of_others_that_nobody_can_read_costs_nothing(
-    launched: Machine, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unreadable_foreign_release_costs_nothing(launched: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     launched.api.put(stored(name="other", namespace="theirs", manifest="a: b: c\n---\nx: [\n"))
     assert rows(launched, capsys)[0] == 0
 

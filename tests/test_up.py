@@ -130,9 +130,7 @@ def test_a_part_makes_the_namespaces_that_it_puts_things_into(tmp_path: Path, pa
         ({PUSHED: there(state=ContainerState.CREATED)}, False, 1),
     ],
 )
-def test_registries_alone_bring_their_image(
-    tmp_path: Path, registries: dict[str, Any], has_image: bool, pulls: int
-) -> None:
+def test_registries_bring_their_image(tmp_path: Path, registries: dict[str, Any], has_image: bool, pulls: int) -> None:
     """Pulled by a step with a pull's deadline; `docker run` would pull it within the time of a short command."""
     image = "docker.io/library/registry:2"
     only_push = settings(registries={"caches": []})
@@ -235,9 +233,7 @@ def test_components_are_looked_at_after_all_objects_are_applied(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("presence", EVERY)
-def test_the_guard_stands_from_the_nodes_first_moment_to_the_last_step_that_needs_them(
-    tmp_path: Path, presence: Presence
-) -> None:
+def test_the_guard_lasts_from_the_first_node_to_the_last_step_that_needs_it(tmp_path: Path, presence: Presence) -> None:
     plan = by_name(steps(given(tmp_path, presence)))
     guard = plan[WATCH]
     maker = {Presence.STOPPED: START_CLUSTER, Presence.RUNNING: CREATE_CLUSTER}.get(presence, CREATE_CLUSTER)
@@ -271,7 +267,7 @@ def test_images_are_found_in_charts_before_they_are_fetched(tmp_path: Path) -> N
         (Presence.STOPPED, 1, {}, {"redis", "registry"}),
     ],
 )
-def test_only_images_that_something_asks_for(
+def test_only_needed_images_are_pulled(
     tmp_path: Path, presence: Presence, agents: int, registries: dict[str, Any], created: set[str]
 ) -> None:
     chosen = settings(registries={"caches": []}, images=["redis:7"])

@@ -103,9 +103,7 @@ def test_the_cluster_is_made_as_k3d_does_it_by_default(workspace: Workspace, fac
 @pytest.mark.parametrize(
     ("image", "permitted"), [("rancher/k3s:v1.35.5-k3s1", True), ("rancher/k3s:v1.34.1-k3s1", False)]
 )
-def test_kubelets_that_refuse_cgroup_v1_are_permitted_it(
-    workspace: Workspace, facts: Facts, image: str, permitted: bool
-) -> None:
+def test_kubelets_are_permitted_cgroup_v1(workspace: Workspace, facts: Facts, image: str, permitted: bool) -> None:
     old = replace(facts, shape=replace(facts.shape, cgroup_v1=True, image=image))
     [line] = _lines(workspace, old)["cluster"]
     assert ("--kubelet-arg=fail-cgroupv1=false@server:*;agent:*" in line) is permitted

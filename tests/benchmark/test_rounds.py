@@ -158,9 +158,7 @@ def _mine(folder: Path, programs: FakePrograms, **settings: Any) -> Workspace:
 @pytest.mark.parametrize(
     ("mode", "builds", "reported"), [("staged", 1, 1), ("staged", 0, 0), ("graph", 1, 0), ("create", 1, 0)]
 )
-def test_what_releases_name_is_built_before_commands_launch_them(
-    tmp_path: Path, mode: str, builds: int, reported: int
-) -> None:
+def test_images_of_releases_are_built_before_commands(tmp_path: Path, mode: str, builds: int, reported: int) -> None:
     programs = FakePrograms(otherwise=Answer())
     (variant,) = variants_of(mode, "warm", Setting())
     prepare(_mine(tmp_path, programs), variant, given.facts(tmp_path, builds=(cast("Any", None),) * builds))
@@ -187,9 +185,7 @@ def test_folders_that_another_cluster_writes_to_are_refused(tmp_path: Path, volu
 
 
 @pytest.mark.parametrize("labels", [None, {OWNER: OTHER}])
-def test_a_cluster_that_another_has_made_between_two_launches_is_not_removed(
-    tmp_path: Path, labels: dict[str, str] | None
-) -> None:
+def test_a_cluster_that_others_created_in_between_is_not_removed(tmp_path: Path, labels: dict[str, str] | None) -> None:
     theirs = container("server-0", "server", cluster="openframe-bench", ours=labels is not None, labels=labels or {})
     fake = FakePrograms(answers={"docker ps": theirs["Id"], "docker container inspect": json.dumps([theirs])})
     with pytest.raises(BadInput):

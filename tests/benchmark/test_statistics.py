@@ -61,8 +61,6 @@ def test_a_ratio_needs_values(one: list[float], other: list[float]) -> None:
         (1.5, 1.4, 1.6, 4, "too few runs", False),
     ],
 )
-def test_a_verdict_stands_only_where_the_interval_allows_one(
-    mid: float, low: float, high: float, count: int, output: str, alarm: bool
-) -> None:
+def test_verdicts_of_intervals(mid: float, low: float, high: float, count: int, output: str, alarm: bool) -> None:
     found = Interval(mid=mid, low=low, high=high, level=0.95, count=count)
     assert (verdict(found), alarming(found, 0.1)) == (output, alarm)

@@ -42,9 +42,7 @@ def test_the_engines_version(version: str, level: str) -> None:
         (EngineStopped("it does not run", why="w", fix="f"), True, ("systemctl", "start", "docker")),
     ],
 )
-def test_no_engine_is_a_problem_in_its_own_words(
-    error: NoEngine, startable: bool, remedy: tuple[str, ...] | None
-) -> None:
+def test_no_engine_is_a_problem_with_reason(error: NoEngine, startable: bool, remedy: tuple[str, ...] | None) -> None:
     """One that was stopped can be started where systemd does it."""
     found = one(reachable(replace(NONE, no_engine=error, startable=startable)))
     assert (found.level.value, found.what, found.why, found.fix) == ("problem", error.what, error.why, error.fix)

@@ -79,9 +79,7 @@ def test_ports_that_are_not_published_are_not_configured() -> None:
         (ROOTLESS, None, 1024, []),
     ],
 )
-def test_low_ports_of_a_rootless_engine(
-    info: dict[str, Any], chosen: tuple[int, ...] | None, start: int, expected: list[str]
-) -> None:
+def test_low_ports(info: dict[str, Any], chosen: tuple[int, ...] | None, start: int, expected: list[str]) -> None:
     facts = replace(WELL, engine=engine(**info), chosen=chosen, low_port_start=start)
     found = list(low_ports(facts))
     assert levels(found) == expected

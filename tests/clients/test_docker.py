@@ -99,9 +99,7 @@ def listing(*images: tuple[list[str] | None, list[str] | None]) -> str:
         ([], "a:1", False),
     ],
 )
-def test_images_that_are_present(
-    images: list[tuple[list[str] | None, list[str] | None]], ref: str, there: bool
-) -> None:
+def test_images_that_exist(images: list[tuple[list[str] | None, list[str] | None]], ref: str, there: bool) -> None:
     assert docker.platforms(listing(*images), [ref, "never/there:1"]) == ({ref: "linux/amd64"} if there else {})
 
 

@@ -295,9 +295,7 @@ def test_a_file_that_holds_nothing_gets_everything(tmp_path: Path, text: str | N
     ],
 )
 @ACTS
-def test_a_file_that_is_no_kubeconfig_is_left_byte_for_byte(
-    tmp_path: Path, content: bytes, why: str, act: Callable[[Path], bool]
-) -> None:
+def test_what_is_no_kubeconfig_stays(tmp_path: Path, content: bytes, why: str, act: Callable[[Path], bool]) -> None:
     path = tmp_path / "config"
     path.write_bytes(content)
     with pytest.raises(BadInput, match="is not a kubeconfig") as caught:

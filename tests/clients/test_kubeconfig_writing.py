@@ -33,9 +33,7 @@ def test_a_link_stays_a_link_and_modes_stay(tmp_path: Path, config: Path) -> Non
 
 
 @pytest.mark.parametrize("where", ["link", "file"])
-def test_the_lock_of_a_link_and_of_its_file_are_kept(
-    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch, where: str
-) -> None:
+def test_locks_of_a_link_and_a_file(tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     """kubectl locks the name that it was given; who was given another name for the same file locks that one."""
     monkeypatch.setattr(kubeconfig, "_PATIENCE", 0.1)
     link = tmp_path / "link"
@@ -96,9 +94,7 @@ def test_whether_a_file_can_be_written_shows_without_trying(tmp_path: Path, monk
         assert unwritable(config, "k3d-dev") == output
 
 
-def test_where_only_the_file_may_be_written_kubectls_lock_is_not_made(
-    config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_write_access_to_its_folder_no_lock_is_created(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) == config)
 
     def refused(_target: Path) -> tuple[int, Path]:

@@ -81,9 +81,7 @@ def test_a_lock_that_another_has_taken_since_stays(tmp_path: Path, ended_pid: in
 @pytest.mark.parametrize(
     ("target", "age", "removed"), [("a", 86400, False), ("a", 3 * 86400, True), ("a.lock", 90, True)]
 )
-def test_what_is_written_elsewhere_stays_for_as_long_as_that_may_take(
-    tmp_path: Path, target: str, age: float, removed: bool
-) -> None:
+def test_what_another_machine_writes_stays_for_a_time(tmp_path: Path, target: str, age: float, removed: bool) -> None:
     """A dev container has the user's home mounted, and numbers of processes of its own."""
     left = tmp_path / f"{elsewhere(target)}abcdefgh"
     left.touch()
@@ -137,9 +135,7 @@ def test_who_reads_the_old_one_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [write_whole, rewrite])
-def test_a_write_that_fails_leaves_the_old_file_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: object
-) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: object) -> None:
     path = tmp_path / "f"
     path.write_text("old")
     monkeypatch.setattr(os, "fsync", full)
@@ -222,9 +218,7 @@ def _not_replaced(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
 
 @pytest.mark.parametrize("code", [errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS])
 @pytest.mark.parametrize(("old", "new"), [("short", "a longer text"), ("a longer text", "short")])
-def test_what_cannot_be_replaced_is_written_in_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, old: str, new: str
-) -> None:
+def test_writing_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, old: str, new: str) -> None:
     path = tmp_path / "config"
     path.write_text(old)
     inode = path.stat().st_ino
@@ -234,9 +228,7 @@ def test_what_cannot_be_replaced_is_written_in_place(
     assert names(tmp_path) == ["config"]
 
 
-def test_in_place_the_old_content_comes_back_where_the_new_one_does_not_fit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_in_place_the_old_content_is_restored_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "config"
     path.write_text("old and longer")
     _not_replaced(monkeypatch, errno.EBUSY)

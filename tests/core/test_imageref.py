@@ -17,9 +17,7 @@ DIGEST = "sha256:" + "a1" * 32
         (f"localhost/a@{DIGEST}", ("localhost", "a", "", DIGEST), f"localhost/a@{DIGEST}"),
     ],
 )
-def test_a_reference_has_a_registry_a_repository_and_a_version(
-    ref: str, parts: tuple[str, str, str, str], full: str
-) -> None:
+def test_a_reference_has_registry_repository_and_version(ref: str, parts: tuple[str, str, str, str], full: str) -> None:
     found = parse(ref)
     assert found == Reference(*parts)
     assert found.full == full

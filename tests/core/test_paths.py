@@ -44,9 +44,7 @@ def test_what_is_ours_or_can_be_made_is_fine(tmp_path: Path) -> None:
         ("state", "other", True),
     ],
 )
-def test_what_may_not_be_used_is_named_with_its_owner(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, home: str, advised: bool
-) -> None:
+def test_unusable_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, home: str, advised: bool) -> None:
     (tmp_path / "state").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / home))
     monkeypatch.setattr(os, "access", lambda each, _mode, **_more: Path(each) != tmp_path / "state")
@@ -82,9 +80,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-def test_a_file_that_a_link_names_is_written_and_the_link_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_link_stays_and_the_file_that_it_names_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "disk").mkdir()
     (tmp_path / "link").symlink_to("disk/file")
@@ -121,9 +117,7 @@ def test_a_folder_with_nothing_but_logs_is_closed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["shared", "openframe", "openframe-oss", "runs"])
-def test_a_folder_with_other_things_in_it_is_refused_and_not_closed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_folder_with_other_files_is_not_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("HOME", str(tmp_path if name == "shared" else tmp_path / "home"))
     path = tmp_path / name
     path.mkdir()
@@ -187,9 +181,7 @@ def test_append_adds_and_follows_no_link(tmp_path: Path) -> None:
         append(tmp_path / "link", "c\n")
 
 
-def test_the_default_folder_of_a_second_user_has_the_users_name_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_default_folder_of_another_user_has_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "openframe-deployment-logs"
     assert default_folder(path) == path
     path.mkdir()

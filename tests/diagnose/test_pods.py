@@ -153,9 +153,7 @@ def test_a_container_that_crashes() -> None:
         (1, {}, "crash", True),
     ],
 )
-def test_after_some_ends_it_is_not_expected_to_come_up(
-    restarts: int, last: dict[str, Any], cause: str, transient: bool
-) -> None:
+def test_after_some_exits_it_is_not_transient(restarts: int, last: dict[str, Any], cause: str, transient: bool) -> None:
     diagnosis = found(_crashing(restarts, **last))
     assert (diagnosis.cause, diagnosis.transient) == (cause, transient)
 

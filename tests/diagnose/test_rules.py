@@ -49,9 +49,7 @@ def explained(program: str, err: str, *, out: str = "", code: int = 1) -> Comman
 
 
 @pytest.mark.parametrize(("file", "rule", "example"), _EXAMPLES)
-def test_an_example_finds_its_own_cause_and_no_earlier_one_takes_it(
-    file: str, rule: Rule, example: Mapping[str, Any]
-) -> None:
+def test_an_example_finds_its_own_cause_and_no_earlier_one(file: str, rule: Rule, example: Mapping[str, Any]) -> None:
     program = example.get("program", rule.where[0] if rule.where else "")
     code = example.get("code", 1)
     if file == "scheduling":

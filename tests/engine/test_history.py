@@ -91,9 +91,7 @@ def test_two_processes_lose_nothing_of_each_other(tmp_path: Path) -> None:
     assert set(load(path, "k3d")) == {f"s{i}" for i in range(8)}
 
 
-def test_a_lock_that_is_held_costs_the_history_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_held_lock_costs_the_history_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "_PATIENCE", 0.0)
     path = tmp_path / "d.json"
     with (tmp_path / "d.json.lock").open("w") as lock:

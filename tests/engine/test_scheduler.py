@@ -275,9 +275,7 @@ def test_a_bound_below_one_is_refused(bounds: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(("ends", "state"), [(lambda _c: None, State.RAN), (fails, State.FAILED)])
-def test_an_action_may_wait_for_the_end_of_other_steps_and_holds_no_place_meanwhile(
-    ends: Callable[[Context], Report | None], state: State
-) -> None:
+def test_an_action_that_awaits_others_holds_no_place(ends: Callable[[Context], Report | None], state: State) -> None:
     seen: list[tuple[str, ...]] = []
 
     def awaits(context: Context) -> Report | None:

@@ -80,9 +80,7 @@ def test_nothing_to_stop_takes_no_time() -> None:
     assert time.monotonic() - began < 1
 
 
-def test_who_comes_after_the_end_is_killed_and_who_comes_after_the_next_begin_lives(
-    born: list[subprocess.Popen[bytes]],
-) -> None:
+def test_children_of_a_closed_registry_are_killed(born: list[subprocess.Popen[bytes]]) -> None:
     children = Children()
     children.close(0)
     first = group(born)

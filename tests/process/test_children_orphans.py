@@ -56,9 +56,7 @@ def test_it_ends(left: Left, tmp_path: Path, ended_pid: int) -> None:
     assert not left.alive(pid)
 
 
-def test_one_that_does_not_listen_is_killed(
-    left: Left, tmp_path: Path, ended_pid: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_deaf_ones_are_killed(left: Left, tmp_path: Path, ended_pid: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.process.children._PATIENCE", 0.1)
     lock = tmp_path / "dev.lock"
     pid = left.start(

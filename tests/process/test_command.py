@@ -83,9 +83,7 @@ def test_the_projects_folder_wins_over_the_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoilt", ["mode", "folder", "link", "closed"])
-def test_what_cannot_run_in_the_projects_folder_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoilt: str
-) -> None:
+def test_broken_programs_of_a_project_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoilt: str) -> None:
     own = tmp_path / "own"
     own.mkdir()
     if spoilt == "mode":
@@ -125,9 +123,7 @@ def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("entry", ["", "bin", "./bin"])
-def test_a_relative_entry_of_the_path_is_below_the_folder_that_we_are_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str
-) -> None:
+def test_a_relative_entry_of_the_path_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str) -> None:
     tool(tmp_path / "bin" if entry else tmp_path, "sh", "not the shell")
     monkeypatch.chdir(tmp_path)
     here = Programs(env={"PATH": f"{entry}:{PATH}"})

@@ -13,9 +13,7 @@ pytestmark = pytest.mark.whole
 __all__ = ["played"]
 
 
-def test_each_difference_is_named_and_nothing_else(
-    played: Played, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_only_differences(played: Played, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert played.run("plan", exit_code=True, diff=True) == 5
     absent = capsys.readouterr().out
     assert "+ cluster openframe-dev" in absent

@@ -88,9 +88,7 @@ def test_an_error_of_a_listener_ends_it(programs: Programs) -> None:
         programs.run(Command(argv=("docker", "pull", "a:1")), listen=listen)
 
 
-def test_what_is_no_stand_in_is_a_process_and_so_is_one_in_a_folder_of_its_own(
-    programs: Programs, tmp_path: Path
-) -> None:
+def test_other_programs_and_those_with_their_own_folder_are_processes(programs: Programs, tmp_path: Path) -> None:
     assert programs.run(Command(argv=("sh", "-c", "echo one"))).out == "one\n"
     output = programs.run(Command(argv=("docker", "volume", "create", "one"), cwd=tmp_path))
     assert output.out == "one\n"

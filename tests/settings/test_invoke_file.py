@@ -84,9 +84,7 @@ def test_a_file_that_only_invoke_cannot_read(tmp_path: Path) -> None:
     ("variable", "text"),
     [("INVOKE_OPENFRAME_CLUSTER_AGENTS", "many"), ("INVOKE_OPENFRAME_NAMESPACES", "a b"), ("INVOKE_RUN_WATCHERS", "x")],
 )
-def test_variables_that_invoke_cannot_cast(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, text: str
-) -> None:
+def test_variables_invoke_rejects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, text: str) -> None:
     project(tmp_path, "openframe: {cluster: {agents: 2}, namespaces: [a]}\n")
     check_invoke_yaml(tmp_path, {})
     monkeypatch.setenv(variable, text)

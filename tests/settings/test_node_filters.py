@@ -31,9 +31,7 @@ LOGIN = "P=http://me:s3cret@proxy.example:3128"
         ("@server:*", "", ("server:*",)),
     ],
 )
-def test_the_filters_are_what_follows_the_last_at_if_it_is_filters(
-    text: str, value: str, filters: tuple[str, ...]
-) -> None:
+def test_filters_are_what_follows_the_last_at_sign(text: str, value: str, filters: tuple[str, ...]) -> None:
     assert split(text) == (value, filters)
     assert fault(text, ("direct", "proxy")) == ""
 

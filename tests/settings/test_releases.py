@@ -72,9 +72,7 @@ def test_needs_that_cannot_be_met(tmp_path: Path, given: list[dict[str, Any]], r
         ("two", "write m/two or n/two"),
     ],
 )
-def test_needs_of_manifests_that_cannot_be_met_are_told_before_anything_starts(
-    tmp_path: Path, needs: str, reported: str
-) -> None:
+def test_impossible_needs_of_manifests_are_found_before_a_start(tmp_path: Path, needs: str, reported: str) -> None:
     given = [release("cert-manager"), release("off", enabled=False), release("two", namespace="m"), release("two")]
     settings = {"helm": {"releases": given}, "manifests": {"files": ["a.yaml", {"path": "b.yaml", "needs": needs}]}}
     with pytest.raises(BadInput, match=r"manifests\.files\.1\.needs") as caught:

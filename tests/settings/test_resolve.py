@@ -117,9 +117,7 @@ def test_each_variable_sets_its_setting(tmp_path: Path, variable: str, text: str
         ("cluster.domain=a=b", None, None),
     ],
 )
-def test_values_of_set_are_yaml_and_texts_stay_texts(
-    tmp_path: Path, option: str, path: str | None, value: object
-) -> None:
+def test_values_of_set_are_yaml_except_for_texts(tmp_path: Path, option: str, path: str | None, value: object) -> None:
     if path is None:
         assert "'a=b'" in refused(tmp_path, option).what
         return
@@ -236,9 +234,7 @@ def test_what_has_a_slash_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("pins", ["there are ci, low-memory"]),
     ],
 )
-def test_a_profile_that_is_not_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reported: list[str]
-) -> None:
+def test_a_missing_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reported: list[str]) -> None:
     project(tmp_path, ci="", low_memory="", pins="k3d: {}\n")
     (tmp_path / "mine.yaml").write_text("", encoding="utf-8")
     monkeypatch.chdir(tmp_path)

@@ -129,9 +129,7 @@ def test_no_half_of_a_secret_is_shown_where_a_line_is_cut(width: int | None) -> 
 
 
 @pytest.mark.parametrize("github", [True, False])
-def test_what_a_text_from_elsewhere_holds_is_obeyed_by_nobody(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], github: bool
-) -> None:
+def test_inert_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], github: bool) -> None:
     """Neither by a terminal nor by GitHub's runner, which reads both streams; its commands have a way of their own."""
     monkeypatch.setenv("GITHUB_ACTIONS", "true" if github else "")
     text = "a::b\n\t::add-mask::x ##[set-output name=y]z\n\x1b]0;title\x07\x9b2Jb\r"

@@ -96,9 +96,7 @@ def test_silent_says_nothing_but_errors(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("size", [(80, 24), (40, 6), (20, 3)])
-def test_live_leaves_one_line_a_step_and_nothing_of_its_area(
-    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_live_leaves_one_line_for_each_step_and_no_area(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
     monkeypatch.delenv("NO_COLOR", raising=False)
