@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 
 from tasks.core.paths import state_folder
-from tests.rehearsal.played import Played, played
+from tests.rehearsal.played import Played
 
 pytestmark = pytest.mark.whole
-
-__all__ = ["played"]
 
 
 def test_a_launch_builds_once_and_again_what_has_changed(played: Played, tmp_path: Path) -> None:

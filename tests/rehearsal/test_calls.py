@@ -13,11 +13,9 @@ from tasks.core.imageref import linux_platform
 from tasks.rehearsal.folder import prepare
 from tests import calls
 from tests.calls import ENDLESS, Row
-from tests.rehearsal.played import Played, played
+from tests.rehearsal.played import Played
 
 pytestmark = pytest.mark.whole
-
-__all__ = ["played"]
 
 UPSTREAM = "http://192.0.2.7:5000"
 IMAGES = {

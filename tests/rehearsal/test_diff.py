@@ -5,12 +5,10 @@ import json
 import pytest
 
 from tasks.rehearsal.folder import Folder
-from tests.rehearsal.played import Played, played
+from tests.rehearsal.played import Played
 from tests.rehearsal.reach import delete, scale
 
 pytestmark = pytest.mark.whole
-
-__all__ = ["played"]
 
 
 def test_only_differences(played: Played, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

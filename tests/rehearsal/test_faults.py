@@ -2,11 +2,9 @@
 
 import pytest
 
-from tests.rehearsal.played import RELEASES, Played, played
+from tests.rehearsal.played import RELEASES, Played
 
 pytestmark = pytest.mark.whole
-
-__all__ = ["played"]
 
 IMPATIENT = (
     "timeouts.pull=2",

@@ -6,12 +6,10 @@ import subprocess
 import pytest
 
 from tasks.rehearsal.folder import Folder, prepare
-from tests.rehearsal.played import Played, played
+from tests.rehearsal.played import Played
 from tests.rehearsal.reach import delete, scale
 
 pytestmark = pytest.mark.whole
-
-__all__ = ["played"]
 
 
 def test_a_launch_ends_well_and_leaves_what_is_configured(played: Played, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,9 +14,7 @@ from tasks.process.runner import run_process
 from tasks.rehearsal.faults import write
 from tasks.rehearsal.folder import VARIABLE, Folder, prepare
 from tasks.rehearsal.program import starter
-from tests.rehearsal.played import Played, played
-
-__all__ = ["played"]
+from tests.rehearsal.played import Played
 
 EVENTS = Command(argv=("docker", "events"), deadline=60.0)
 

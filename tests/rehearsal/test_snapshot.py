@@ -3,12 +3,10 @@
 import pytest
 
 from tasks.rehearsal.folder import ENGINE, Folder
-from tests.rehearsal.played import Played, played
+from tests.rehearsal.played import Played
 from tests.rehearsal.reach import delete
 
 pytestmark = pytest.mark.whole
-
-__all__ = ["played"]
 
 
 def test_a_paused_cluster_goes_on(played: Played) -> None:
