@@ -200,9 +200,7 @@ def no_proxy(text: str) -> Excluded:
         elif word != "*":
             unread.append(word)
     parts = [part.strip() for part in text.split(",")]
-    plain = all(_GO.fullmatch(part) for part in parts) and not any(
-        "/" in word and ":" in _after(word) for word in words
-    )
+    plain = all(_GO.fullmatch(part) for part in parts) and not any(":" in word.partition("/")[2] for word in words)
     return Excluded(entries=tuple(entries), everything="*" in words, unread=tuple(unread), plain=plain)
 
 
@@ -289,10 +287,6 @@ def _network(word: str) -> _Entry | None:
     if network is None:
         return None
     return _Entry(text=str(network), network=network, port=int(port) if colon else None)
-
-
-def _after(word: str) -> str:
-    return word.partition("/")[2]
 
 
 def _parted(text: str) -> tuple[str | None, int | None]:

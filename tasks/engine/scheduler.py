@@ -235,9 +235,8 @@ class Run:
                 if not self._unmet[name]:
                     self._make_ready(name)
             elif name not in self._results:
-                self._finish(
-                    self._result(self._by_name[name], State.ABORTED, f"needs '{result.name}', which {_verb(result)}")
-                )
+                verb = "failed" if result.state is State.FAILED else "did not run"
+                self._finish(self._result(self._by_name[name], State.ABORTED, f"needs '{result.name}', which {verb}"))
         self._release_guards()
 
     def _release_guards(self) -> None:
@@ -305,7 +304,3 @@ class Run:
                     result = replace(result, end_s=now, slot=self._live[step.name].slot)
                 self._results[step.name] = result
                 self.watcher.ended(result)
-
-
-def _verb(result: Result) -> str:
-    return "failed" if result.state is State.FAILED else "did not run"

@@ -50,7 +50,7 @@ Items = dict[str, str]
 def immutable(settings: Settings, shape: Shape) -> dict[str, str]:
     """Settings that k3d cannot change in an existing cluster, by path."""
     cluster, limits = settings.cluster, settings.cluster.limits
-    desired = cluster.ports
+    desired, kubelet = cluster.ports, sorted(cluster.kubelet_config.items())
     return {
         "cluster.image": shape.image,
         "cluster.servers": str(cluster.servers),
@@ -68,7 +68,7 @@ def immutable(settings: Settings, shape: Shape) -> dict[str, str]:
         "cluster.server_labels": _listed([f"{key}={value}" for key, value in sorted(cluster.server_labels.items())]),
         "cluster.agent_labels": _listed([f"{key}={value}" for key, value in sorted(cluster.agent_labels.items())]),
         "cluster.args": _digest(sorted(_written(settings, as_written=False))),
-        "cluster.kubelet_config": _listed([f"{name}={json.dumps(value)}" for name, value in _kubelet(settings)]),
+        "cluster.kubelet_config": _listed([f"{key}={json.dumps(value)}" for key, value in kubelet]),
         **{path: _listed(text.split()) for path, text in shape.network.described.items()},
         "registries": " ".join(sorted(name.rsplit(":", 1)[0] for name in shape.registries)) or "none",
     }
@@ -82,10 +82,6 @@ def _formerly(settings: Settings) -> dict[str, str]:
         "cluster.args": _digest(sorted(_written(settings, as_written=True))),
         "cluster.kubelet_config": _digest(cluster.kubelet_config),
     }
-
-
-def _kubelet(settings: Settings) -> list[tuple[str, Any]]:
-    return sorted(settings.cluster.kubelet_config.items())
 
 
 def _written(settings: Settings, *, as_written: bool) -> Iterator[str]:

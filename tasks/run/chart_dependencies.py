@@ -106,7 +106,11 @@ def read(folder: Path, repositories: Mapping[str, str], *, above: tuple[Path, ..
             if name in archives and (not helm.is_exact(version) or fitting & archives[name]):
                 continue
             if not synced:
-                raise _out_of_sync(folder)
+                raise BadInput(
+                    f"Chart.lock of the chart {folder} is out of sync with its Chart.yaml",
+                    why="their dependencies or repositories differ",
+                    fix=f"helm dependency update {folder}",
+                )
             remotes.append(_remote(folder, row, version, repositories))
     if not remotes and not locals_:
         return None
@@ -301,12 +305,4 @@ def _unusable(folder: Path, row: dict[str, str], why: str, *, fix: str = "") -> 
         f"the dependency '{row['name']}' of the chart {folder} cannot be resolved",
         why=why,
         fix=fix or f"correct its `repository` in {folder / 'Chart.yaml'}",
-    )
-
-
-def _out_of_sync(folder: Path) -> BadInput:
-    return BadInput(
-        f"Chart.lock of the chart {folder} is out of sync with its Chart.yaml",
-        why="their dependencies or repositories differ",
-        fix=f"helm dependency update {folder}",
     )

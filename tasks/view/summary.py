@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -189,7 +189,8 @@ def _one(result: Result, ending: Summary, lost: list[str], width: int | None, ma
     if command is not None:
         lines += _command(command, what, marks)
     elif cause is None and error is not None:
-        lines += [line(f"  {text}") for text in _trace(error)]
+        trace = "".join(traceback.format_exception(error))
+        lines += [line(f"  {text}") for text in trace.splitlines()]
         lines += _why_and_fix("", "this is a bug: please report it with these lines", width)
     if cause is not None:
         lines += _why_and_fix(cause.why, cause.fix, width)
@@ -231,11 +232,6 @@ def _failed_command(error: BaseException | None) -> CommandFailed | None:
         seen.add(id(error))
         error = error.__cause__ or error.__context__
     return None
-
-
-def _trace(error: BaseException) -> Iterator[str]:
-    for part in traceback.format_exception(error):
-        yield from part.rstrip().splitlines()
 
 
 def _followers(result: Result, run: RunRecord) -> list[str]:
