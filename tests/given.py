@@ -15,7 +15,7 @@ from tasks import cluster, up
 from tasks.clients import docker
 from tasks.core.paths import ClusterPaths
 from tasks.engine.graph import check, fitted
-from tasks.engine.step import Cancel, Context, Report, Step
+from tasks.engine.step import Report, Step
 from tasks.facts.backend import BACKENDS
 from tasks.facts.cluster import ClusterState, ContainerState, Node, Presence
 from tasks.facts.facts import Facts, Live, Ports, Shape
@@ -28,7 +28,7 @@ from tasks.run.task import Options
 from tasks.settings.derived import host_images, k3s_image, registries_in_use
 from tasks.settings.rules import releases
 from tasks.settings.schema import Settings
-from tests.programs import Answer, FakePrograms
+from tests.programs import Answer, FakePrograms, context
 
 ROOT = Path(__file__).parents[1]
 """The project: its `files/` and `config/` are inputs of plans."""
@@ -146,11 +146,6 @@ def session(folder: Path, programs: Programs | None = None, **changes: Any) -> F
         fake=FakePrograms(otherwise=Answer()) if programs is None else programs,
         options=Options(**{"task": "up", **changes}),
     )
-
-
-def context(step: str = "a step", **changes: Any) -> Context:
-    """What an action is given."""
-    return Context(**{"step": step, "deadline": 20.0, "cancelled": Cancel(), **changes})
 
 
 def act(step: Step, **changes: Any) -> Report:

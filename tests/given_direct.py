@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import queue
 import threading
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -220,14 +219,6 @@ class Scripted:
             raise self.refusals.pop(0)
         self.streams.append(Told())
         return self.stream
-
-
-def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
-    """Wait for what another thread does."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.001)
 
 
 def watching() -> list[str]:

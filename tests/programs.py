@@ -137,19 +137,17 @@ def script(text: str, *args: str, deadline: float = 20.0, stdin: str | None = No
     return Command(argv=("sh", "-c", text, "sh", *args), deadline=deadline, stdin=stdin)
 
 
-def context(step: str = "a step") -> Context:
+def context(step: str = "a step", **changes: Any) -> Context:
     """What an action of a step is given."""
-    return Context(step=step, deadline=20.0, cancelled=Cancel())
+    return Context(**{"step": step, "deadline": 20.0, "cancelled": Cancel(), **changes})
 
 
-def until(true: Callable[[], object], seconds: float = 10.0) -> bool:
-    """Look until it is so; says whether it came to be within that time."""
+def until(true: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait for what another thread or process does."""
     end = time.monotonic() + seconds
     while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.002)
 
 
 def soon(act: Callable[[], object], seconds: float = 0.2) -> threading.Timer:
@@ -170,5 +168,5 @@ def lives(pid: int) -> bool:
 
 def pid_in(file: Path) -> int:
     """The number that a script wrote into a file."""
-    assert until(lambda: file.exists() and file.read_text().strip())
+    until(lambda: file.exists() and file.read_text().strip())
     return int(file.read_text())

@@ -28,9 +28,9 @@ from tasks.settings.derived import (
 )
 from tests import given
 from tests.given import launch
-from tests.given_direct import DirectApi, refusal, until, watching
+from tests.given_direct import DirectApi, refusal, watching
 from tests.given_live import FakeApi, Object, acted, created, eager, holding, named, node, obj, reached
-from tests.programs import FakePrograms
+from tests.programs import FakePrograms, until
 
 OWN = manifests_name(())
 CRD = {

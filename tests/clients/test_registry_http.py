@@ -14,7 +14,7 @@ from tasks.clients import registry_http
 from tasks.clients.registry_http import NotFetched, digest, fault, fetch, layers
 from tasks.core.imageref import parse
 from tasks.engine.step import Cancel, Stopped
-from tests.given import context
+from tests.programs import context
 
 LAYER = b"x" * 300_000
 CONFIG = b"{}"

@@ -33,6 +33,7 @@ from tasks.settings.schema import Settings
 from tests import given
 from tests.facts.test_programs import PINS
 from tests.host.server import release, serving
+from tests.programs import context
 
 GOOD = Versions(k3d="v5.9.0", kubectl="v1.32.4", helm="v4.1.4")
 ALL = ("k3d", "kubectl", "helm")
@@ -138,7 +139,7 @@ def test_what_is_too_old_or_broken_is_passed_over(machine: Machine, monkeypatch:
 
     monkeypatch.setattr(Fetch, "_fetch", refused)
     with pytest.raises(LaunchError, match="the connection failed") as caught:
-        steps[1].action(given.context())
+        steps[1].action(context())
     assert caught.value.why.startswith("Connection refused; it is downloaded for this reason: ")
     assert "no such library" in caught.value.why
 

@@ -20,9 +20,9 @@ from tasks.k3d.steps import MARK, WITHDRAW, cluster_steps
 from tasks.kube.client import ApiError
 from tasks.process.command import CommandFailed
 from tasks.settings.derived import API_READY, CREATE_CLUSTER
-from tests.given import context, facts, settings
+from tests.given import facts, settings
 from tests.given_live import FakeApi, reached
-from tests.programs import Answer, Call, FakePrograms
+from tests.programs import Answer, Call, FakePrograms, context
 
 FIRST, SECOND = Ports(http=80, https=443, api=6550), Ports(http=8080, https=443, api=6550)
 OCCUPIED = (

@@ -23,9 +23,9 @@ from tasks.k3d.kubeconfig import address, fetch_kubeconfig
 from tasks.kube import client, transport, wait
 from tasks.process.command import CommandFailed
 from tests.facts.inspected import container
-from tests.given import context, facts
+from tests.given import facts
 from tests.given_engine import ME, OTHER
-from tests.programs import Answer, FakePrograms
+from tests.programs import Answer, FakePrograms, context
 
 WRITTEN = """apiVersion: v1
 kind: Config

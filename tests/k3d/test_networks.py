@@ -13,9 +13,9 @@ from tasks.facts.cluster import Presence
 from tasks.k3d.networks import start_cluster
 from tasks.process.command import Command
 from tests.facts import inspected
-from tests.given import act, cluster_state, context, facts, node, settings
+from tests.given import act, cluster_state, facts, node, settings
 from tests.given_engine import ONLY_PUSH, PUSHED, engine, only
-from tests.programs import Answer, FakePrograms
+from tests.programs import Answer, FakePrograms, context
 
 MISSING = Answer(code=1, err="Error response from daemon: network 95c98e4ebfec0736 not found")
 START = Command(argv=("k3d", "cluster", "start", "openframe-dev"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from tasks.engine.step import Cancel, Report, Stopped
 from tasks.facts.facts import Facts
 from tasks.k3d import node_watch as module
 from tasks.k3d.node_watch import watch_nodes
-from tests.given import context, facts
-from tests.programs import Answer, Call, FakePrograms
+from tests.given import facts
+from tests.programs import Answer, Call, FakePrograms, context, until
 
 SERVER, AGENT = "k3d-openframe-dev-server-0", "k3d-openframe-dev-agent-0"
 UNKNOWN_FLAG = 'time="2026-11-24T10:00:09Z" level=fatal msg="kubelet exited: unknown flag: --max-parallelism"'
@@ -93,13 +93,6 @@ class Engine:
         assert asked.context is not None
         assert asked.context.cancelled.wait(SOON * 3), "nobody has ended it"
         raise Stopped(asked.context.step)
-
-
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + SOON
-    while not true():
-        assert time.monotonic() < end, "it never came to be"
-        time.sleep(0.002)
 
 
 @dataclass

@@ -24,9 +24,9 @@ from tasks.run.registries import steps
 from tasks.settings.derived import cache_container
 from tasks.settings.schema import Cache
 from tests.facts import inspected
-from tests.given import act, context, facts, settings
+from tests.given import act, facts, settings
 from tests.given_engine import ABSENT, GHCR, ONLY_GHCR, ONLY_PUSH, PUSHED, engine, only, ports, there
-from tests.programs import Answer, Call, visible
+from tests.programs import Answer, Call, context, visible
 
 LOGIN = {"upstream": "ghcr.io", "username_env": "CACHE_USER", "password_env": "CACHE_PASSWORD"}
 WITH_LOGIN = settings(registries={"push": False, "caches": [LOGIN]})

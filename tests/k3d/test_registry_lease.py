@@ -12,8 +12,7 @@ import pytest
 from tasks.core.errors import LaunchError
 from tasks.core.files import place
 from tasks.k3d.registry_lease import REMOVAL, USE, Lease, Leases, read
-from tests.given import context
-from tests.programs import Answer, Call, FakePrograms
+from tests.programs import Answer, Call, FakePrograms, context
 
 
 def lease(kind: str, who: str = "somebody", **changes: Any) -> str:

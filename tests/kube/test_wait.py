@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import LaunchError
-from tasks.engine.step import Cancel, Context, Stopped
+from tasks.engine.step import Cancel, Stopped
 from tasks.kube.client import Api, ApiError
 from tasks.kube.wait import NotInTime, api_ready, poll, watch
 from tasks.kube.watch import Watched
-from tests.given_direct import Scripted, until, watching
+from tests.given_direct import Scripted, watching
 from tests.given_live import FakeApi, Object
+from tests.programs import context, until
 
 PODS = "/api/v1/pods"
 
@@ -69,10 +70,6 @@ class Look:
         return self.feeds > than
 
 
-def waiting(deadline: float = 20.0, cancelled: Cancel | None = None) -> Context:
-    return Context(step="a step", deadline=deadline, cancelled=cancelled or Cancel())
-
-
 def beside(act: Callable[[], object], look: Look) -> None:
     """Do it when the wait has looked once and waits."""
 
@@ -93,7 +90,7 @@ def test_what_is_there_is_found_at_once_and_the_api_has_confirmed_it(api: Watche
     change(direct, "Running")
     until(lambda: api.get(PODS)["items"][0]["phase"] == "Running")
     look = Look(api)
-    assert watch(api, look, waiting()) == [pod("Running")]
+    assert watch(api, look, context()) == [pod("Running")]
     assert (look.feeds, look.api, direct.requests) == (1, 1, [PODS])
 
 
@@ -101,7 +98,7 @@ def test_it_wakes_when_a_change_is_told(api: Watched, direct: Scripted) -> None:
     look = Look(api)
     beside(lambda: change(direct, "Running"), look)
     began = time.monotonic()
-    assert watch(api, look, waiting())
+    assert watch(api, look, context())
     assert time.monotonic() - began < 2
     assert (look.feeds, look.api) == (2, 1)
 
@@ -116,7 +113,7 @@ def test_as_long_as_the_feed_says_no_the_api_is_not_asked(api: Watched, direct: 
         change(direct, "Running")
 
     beside(changes, look)
-    watch(api, look, waiting())
+    watch(api, look, context())
     assert direct.requests == [PODS]
 
 
@@ -126,7 +123,7 @@ def test_a_feed_of_before_our_own_write_does_not_count(api: Watched, direct: Scr
     until(lambda: api.get(PODS)["items"][0]["phase"] == "Running")
     look = Look(api)
     beside(lambda: change(direct, "Running"), look)
-    watch(api, look, waiting())
+    watch(api, look, context())
     assert (look.feeds, look.api) == (2, 2)
 
 
@@ -134,7 +131,7 @@ def test_what_counts_is_what_the_api_itself_says(api: Watched, direct: Scripted)
     direct.stream.tell("MODIFIED", {**pod("Running"), "of": "the feed"})
     until(lambda: api.get(PODS)["items"][0]["phase"] == "Running")
     direct.lists[PODS] = [{**pod("Running"), "of": "the API"}]
-    assert watch(api, Look(api), waiting())[0]["of"] == "the API"
+    assert watch(api, Look(api), context())[0]["of"] == "the API"
 
 
 def test_a_cancelled_wait_ends_at_once(api: Watched) -> None:
@@ -142,7 +139,7 @@ def test_a_cancelled_wait_ends_at_once(api: Watched) -> None:
     beside(cancelled.set, look)
     began = time.monotonic()
     with pytest.raises(Stopped):
-        watch(api, look, waiting(cancelled=cancelled))
+        watch(api, look, context(cancelled=cancelled))
     assert time.monotonic() - began < 2
     assert look.feeds == 1
 
@@ -152,7 +149,7 @@ def test_one_that_was_cancelled_before_ends_at_once(api: Watched) -> None:
     cancelled.set()
     began = time.monotonic()
     with pytest.raises(Stopped):
-        watch(api, Look(api), waiting(cancelled=cancelled))
+        watch(api, Look(api), context(cancelled=cancelled))
     assert time.monotonic() - began < 2
 
 
@@ -161,20 +158,20 @@ def test_nobody_is_woken_when_the_wait_is_over(api: Watched, direct: Scripted, d
     direct.lists[PODS] = [pod("Running")] if deadline else []
     direct.stream.tell("MODIFIED", pod("Running"))
     until(lambda: api.get(PODS)["items"][0]["phase"] == "Running")
-    context = waiting(deadline)
+    step = context(deadline=deadline)
     try:
-        watch(api, Look(api), context)
+        watch(api, Look(api), step)
     except NotInTime:
         assert not deadline
     seen = api.changes.count
-    context.cancelled.set()
+    step.cancelled.set()
     assert api.changes.count == seen
 
 
 def test_a_deadline_tells_what_was_missing(api: Watched) -> None:
     began = time.monotonic()
     with pytest.raises(NotInTime, match=r"'a step' was not ready within 0\.2 s") as caught:
-        watch(api, Look(api), waiting(0.2), telling=lambda: "one of two")
+        watch(api, Look(api), context(deadline=0.2), telling=lambda: "one of two")
     assert 0.2 <= time.monotonic() - began < 2
     assert caught.value.why == "one of two"
 
@@ -184,7 +181,7 @@ def test_a_deadline_tells_the_last_error_where_nothing_else_is_known(api: Watche
         raise ApiError(503, "the API answered 503", "etcd")
 
     with pytest.raises(NotInTime) as caught:
-        watch(api, look, waiting(0.1))
+        watch(api, look, context(deadline=0.1))
     assert caught.value.why == "the API answered 503 etcd"
 
 
@@ -196,7 +193,7 @@ def test_a_feed_that_has_fallen_silent_holds_up_no_wait(
     look = Look(api)
     direct.lists[PODS] = [pod("Running")]
     began = time.monotonic()
-    assert watch(api, look, waiting()) == [pod("Running")]
+    assert watch(api, look, context()) == [pod("Running")]
     assert 0.1 <= time.monotonic() - began < 5
     assert look.feeds > look.api == 1
 
@@ -207,7 +204,7 @@ def test_an_answer_that_may_pass_is_waited_out(api: Watched, direct: Scripted) -
     direct.lists[PODS] = ApiError(429, "slow down")
     look = Look(api)
     beside(lambda: change(direct, "Running"), look)
-    assert watch(api, look, waiting())
+    assert watch(api, look, context())
 
 
 @pytest.mark.parametrize("error", [ApiError(403, "no rights"), ValueError("a bug")])
@@ -215,12 +212,12 @@ def test_what_cannot_pass_is_raised(api: Watched, error: Exception) -> None:
     def look(_api: Api) -> bool | None:
         raise error
 
-    context = waiting()
+    step = context()
     with pytest.raises(type(error)) as caught:
-        watch(api, look, context)
+        watch(api, look, step)
     assert caught.value is error
     seen = api.changes.count
-    context.cancelled.set()
+    step.cancelled.set()
     assert api.changes.count == seen, "an error that has left forgets its changes too"
 
 
@@ -236,7 +233,7 @@ def test_what_is_not_watched_is_looked_at_all_the_same(
             direct.lists[path] = [{"metadata": {"name": "s"}}]
         return True if api.get(path)["items"] else None
 
-    assert watch(api, look, waiting())
+    assert watch(api, look, context())
     assert direct.requests.count(path) == 5, "once more, of the API itself"
 
 
@@ -252,7 +249,7 @@ def test_a_refusal_ends_the_wait_for_an_api_once_it_lasts(answer: Any, monkeypat
     monkeypatch.setattr("tasks.kube.wait._SETTLES", 0.2)
     api, began = FakeApi(answers={"/readyz": answer}), time.monotonic()
     with pytest.raises(ApiError) as caught:
-        api_ready(lambda: api, waiting(60), pause=0.01, cap=0.05)
+        api_ready(lambda: api, context(deadline=60), pause=0.01, cap=0.05)
     assert 0.15 < time.monotonic() - began < 5
     assert not caught.value.transient
     assert caught.value.cause in ("api-login", "")
@@ -262,7 +259,7 @@ def test_a_refusal_ends_the_wait_for_an_api_once_it_lasts(answer: Any, monkeypat
 def test_a_refusal_is_told_where_time_is_over_before(answer: Any) -> None:
     api = FakeApi(answers={"/readyz": answer})
     with pytest.raises(ApiError):
-        api_ready(lambda: api, waiting(0.1), pause=0.01)
+        api_ready(lambda: api, context(deadline=0.1), pause=0.01)
 
 
 @pytest.mark.parametrize("answer", REFUSALS)
@@ -275,7 +272,7 @@ def test_a_server_that_starts_may_refuse_for_a_moment(answer: Any) -> None:
             api.answers["/readyz"] = (200, "ok")
         return api
 
-    api_ready(asked, waiting(), pause=0.01)
+    api_ready(asked, context(), pause=0.01)
 
 
 class Looks:
@@ -294,7 +291,7 @@ class Looks:
 
 def test_it_is_asked_until_there_is_a_value() -> None:
     look = Looks(None, ApiError(0, "refused"), ApiError(503, "etcd"), ApiError(429, "slow down"), 0)
-    assert poll(look, waiting(), pause=0.01) == 0
+    assert poll(look, context(), pause=0.01) == 0
     assert look.count == 5
 
 
@@ -302,7 +299,7 @@ def test_it_is_asked_until_there_is_a_value() -> None:
 def test_what_cannot_pass_is_raised_at_once(error: Exception) -> None:
     look = Looks(None, error)
     with pytest.raises(type(error)) as caught:
-        poll(look, waiting(), pause=0.01)
+        poll(look, context(), pause=0.01)
     assert caught.value is error
     assert look.count == 2
 
@@ -310,11 +307,11 @@ def test_what_cannot_pass_is_raised_at_once(error: Exception) -> None:
 def test_a_deadline_tells_the_last_error_or_what_was_missing() -> None:
     began = time.monotonic()
     with pytest.raises(NotInTime, match=r"'a step' was not ready within 0\.2 s") as caught:
-        poll(Looks(ApiError(0, "refused", "port 1")), waiting(0.2), pause=0.05)
+        poll(Looks(ApiError(0, "refused", "port 1")), context(deadline=0.2), pause=0.05)
     assert 0.2 <= time.monotonic() - began < 2
     assert caught.value.why == "refused port 1"
     with pytest.raises(NotInTime) as caught:
-        poll(Looks(None), waiting(0.1), pause=0.05, telling=lambda: "one of two")
+        poll(Looks(None), context(deadline=0.1), pause=0.05, telling=lambda: "one of two")
     assert caught.value.why == "one of two"
 
 
@@ -323,5 +320,5 @@ def test_cancelling_ends_the_wait_at_once() -> None:
     threading.Timer(0.1, cancelled.set).start()
     began = time.monotonic()
     with pytest.raises(Stopped):
-        poll(Looks(None), waiting(30, cancelled), pause=20)
+        poll(Looks(None), context(deadline=30, cancelled=cancelled), pause=20)
     assert time.monotonic() - began < 3

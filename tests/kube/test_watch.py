@@ -11,8 +11,9 @@ import pytest
 
 from tasks.kube.client import ApiError, Direct
 from tasks.kube.watch import Watched, direct_of
-from tests.given_direct import Scripted, until, watching
+from tests.given_direct import Scripted, watching
 from tests.given_live import Object
+from tests.programs import until
 
 PODS = "/api/v1/pods"
 BUSY = ApiError(503, "the API answered 503", "storage is (re)initializing")

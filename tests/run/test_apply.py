@@ -17,10 +17,10 @@ from tasks.kube.client import WRITE, ApiError
 from tasks.kube.objects import finish
 from tasks.run.apply import ApiLost, api_back, apply_step, applying, difference
 from tests import given
-from tests.given import context, facts, settings
+from tests.given import facts, settings
 from tests.given_direct import DirectApi, refusal
 from tests.given_live import FakeApi, Object, holding, obj, ran, reached
-from tests.programs import Answer, FakePrograms
+from tests.programs import Answer, FakePrograms, context
 
 ONE = finish(obj("ConfigMap", "one", "platform", data={"a": "1"}))
 TWO = finish(obj("ConfigMap", "two", "platform", data={"a": "1"}))
@@ -223,15 +223,15 @@ def test_an_api_that_is_gone_is_told_and_the_log_has_what_went_in(kept: Kept, mo
 
 
 def test_it_ends_between_two_objects_when_it_is_cancelled(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    context, patch = given.context("apply"), kept.api.patch
+    step, patch = context("apply"), kept.api.patch
 
     def cancels(path: str, body: str) -> tuple[int, str]:
-        context.cancelled.set()
+        step.cancelled.set()
         return patch(path, body)
 
     monkeypatch.setattr(kept.api, "patch", cancels)
     with pytest.raises(Stopped):
-        kept.step([ONE_KEPT, TWO_KEPT]).action(context)
+        kept.step([ONE_KEPT, TWO_KEPT]).action(step)
     assert kept.api.names == ["ConfigMap/one"]
     assert kept.log == "a/configmap/one applied\n"
 
@@ -246,7 +246,7 @@ def test_what_the_api_repeats_of_a_secret_is_in_no_log_and_no_error(kept: Kept) 
 
 def test_without_a_kubeconfig_there_is_no_cluster(tmp_path: Path) -> None:
     with pytest.raises(ClusterAbsent, match="there is no kubeconfig"):
-        applying(given.facts(tmp_path), [ONE_KEPT])(given.context())
+        applying(given.facts(tmp_path), [ONE_KEPT])(context())
 
 
 class Api:

@@ -38,7 +38,7 @@ from tasks.settings.derived import cache_container
 from tests import given
 from tests.checks.given import engine
 from tests.given_live import FakeApi, obj, reached
-from tests.programs import Call, FakePrograms
+from tests.programs import Call, FakePrograms, context
 
 IMAGE = "rancher/k3s:v1"
 LAYER, CONFIG = b"layer", b"{}"
@@ -94,7 +94,7 @@ def wish(path: Path, **changes: Any) -> SaveOptions:
 
 def found_images(facts: Facts, chosen: SaveOptions) -> Found:
     found = Found(chosen.path.parent)
-    bundle_save._find(facts, chosen, found, given.context())
+    bundle_save._find(facts, chosen, found, context())
     return found
 
 
@@ -104,12 +104,12 @@ def test_images_of_the_engine_and_of_nodes_are_found_and_written_once(facts: Fac
     assert (found.images[IMAGE].engine, found.images[IMAGE].node) == (True, False)
     pause = found.images["rancher/mirrored-pause:3.6"]
     assert (pause.engine, pause.node) == (False, True)
-    report = bundle_save._write(wish(path), found, given.context())
+    report = bundle_save._write(wish(path), found, context())
     assert "images" in report.why
     with Bundle(path) as bundle:
         bundle.verify()
         assert bundle.lock.images[IMAGE].manifest == digest(MANIFEST)
-        unchanged = bundle_save._write(wish(path, old=bundle), found, given.context())
+        unchanged = bundle_save._write(wish(path, old=bundle), found, context())
     assert unchanged.skipped
     assert unchanged.why.startswith("unchanged")
 
@@ -129,7 +129,7 @@ def test_a_layer_whose_line_breaks_off_is_asked_for_again(
 
     monkeypatch.setattr("tasks.clients.registry_http.blob", breaking)
     path = tmp_path / "bundle.tar"
-    bundle_save._write(wish(path), found_images(facts, wish(path)), given.context())
+    bundle_save._write(wish(path), found_images(facts, wish(path)), context())
     with Bundle(path) as bundle:
         bundle.verify()
 
@@ -153,10 +153,10 @@ def test_an_image_that_only_the_engine_has(
     assert found.images[name].engine
     _, content = found.blobs[found.images[name].manifest]
     assert callable(content)
-    (part,) = json.loads(b"".join(content(given.context())))["layers"]
+    (part,) = json.loads(b"".join(content(context())))["layers"]
     size, content = found.blobs[part["digest"]]
     assert callable(content)
-    data = b"".join(content(given.context()))
+    data = b"".join(content(context()))
     assert packed(data)
     assert (part["mediaType"].rpartition(".")[2], part["size"], size) == (f"tar+{kind}", len(data), len(data))
 
@@ -190,18 +190,16 @@ def test_what_no_machine_could_load_is_refused(facts: Facts, tmp_path: Path) -> 
     chosen = wish(tmp_path / "b", exclude=("*",), add=())
     assert found_images(facts, chosen).images == {}
     typo = wish(tmp_path / "b", exclude=("typo/*",))
-    assert bundle_save._find(facts, typo, Found(tmp_path), given.context()).notes == (
-        "--exclude 'typo/*' matches no image",
-    )
+    assert bundle_save._find(facts, typo, Found(tmp_path), context()).notes == ("--exclude 'typo/*' matches no image",)
     for name, reported in (
         ("ours.example/web:1", "there is no cache for ours.example"),
         (f"{IMAGE}@sha256:{'0' * 64}", "accepts an image by digest only from a registry"),
     ):
         with pytest.raises(LaunchError, match="cannot be bundled") as caught:
-            bundle_save._image(facts, chosen, Found(tmp_path), name, "@" in name, True, given.context())
+            bundle_save._image(facts, chosen, Found(tmp_path), name, "@" in name, True, context())
         assert reported in caught.value.what
     with pytest.raises(BadInput, match="is not an image"):
-        bundle_save._image(facts, chosen, Found(tmp_path), "No Image", False, True, given.context())
+        bundle_save._image(facts, chosen, Found(tmp_path), "No Image", False, True, context())
 
 
 def test_an_image_that_no_registry_has_is_named(facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +208,7 @@ def test_an_image_that_no_registry_has_is_named(facts: Facts, tmp_path: Path, mo
 
     monkeypatch.setattr("tasks.clients.registry_http.resolve", missing)
     with pytest.raises(LaunchError, match=r"no/such:1 cannot be bundled: the cache answered 404") as caught:
-        bundle_save._image(facts, wish(tmp_path / "b"), Found(tmp_path), "no/such:1", False, True, given.context())
+        bundle_save._image(facts, wish(tmp_path / "b"), Found(tmp_path), "no/such:1", False, True, context())
     assert "--exclude 'no/such:1'" in caught.value.fix
 
 
@@ -257,7 +255,7 @@ def test_a_full_disk_is_one_beside_the_file(facts: Facts, tmp_path: Path, monkey
     steps = {step.name: step for step in save_steps(facts, wish(tmp_path / "b"), tmp_path)}
     for _ in range(2):  # it is tried again
         with pytest.raises(LaunchError, match=f"{tmp_path}/b cannot be written") as caught:
-            steps[bundle_save.PROGRAM_FILES].action(given.context())
+            steps[bundle_save.PROGRAM_FILES].action(context())
     assert caught.value.why == "No space left on device"
 
 
