@@ -3,8 +3,6 @@
 Names in this module are stable; everything else in this project may change.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 

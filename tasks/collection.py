@@ -1,7 +1,5 @@
 """All tasks as invoke's collection."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """Two measured variants, or two recorded results, compared; and the gate for CI."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median

@@ -6,8 +6,6 @@ logs and record, and through the same pool with each process started by `posix_s
 without a process against a thousand.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import statistics

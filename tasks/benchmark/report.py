@@ -1,7 +1,5 @@
 """The output of `bench`: a line for each launch with the remaining time, results as tables, and a matplotlib plot."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """Statistics for a few launches: medians, their intervals, and ratios with or without a verdict."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass

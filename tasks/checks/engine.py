@@ -1,7 +1,5 @@
 """Checks of the Docker engine: whether it answers, is new enough, and can run k3s."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from tasks.checks.facts import HostFacts

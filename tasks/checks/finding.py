@@ -1,7 +1,5 @@
 """A check's finding, its output, and the error that stops a launch."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Checks of the engine's machine, the programs on this one, and the user's permissions, against the plan."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from tasks.checks.facts import HostFacts

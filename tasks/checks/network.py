@@ -1,7 +1,5 @@
 """Checks of ports, the bind address, proxies and DNS."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from tasks.checks.facts import HostFacts, hosts, port_choices

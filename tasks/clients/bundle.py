@@ -6,8 +6,6 @@ Only the standard library is used here: `python -m tasks.clients.bundle FILE FOL
 has Python alone. (OCI: image-spec, `image-layout.md`; POSIX: ustar.)
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

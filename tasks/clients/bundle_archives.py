@@ -1,7 +1,5 @@
 """Archives for a bundle: the bundle itself, input for `docker load`, and a registry's storage."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

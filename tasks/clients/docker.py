@@ -4,8 +4,6 @@ Clusters are found by the exact labels `k3d.cluster=NAME` and `app=k3d`: Docker'
 regular expression, by which `dev` finds `dev-2`.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """docker's command lines that build and push images, and the parsing of their output."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -4,8 +4,6 @@ No `--wait` and none of the flags that version 4 renamed (`--atomic`, `--force`)
 for readiness, without a process.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys

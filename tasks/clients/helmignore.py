@@ -1,7 +1,5 @@
 """The files of a chart's folder that Helm does not read: its .helmignore (source: helm, `pkg/ignore/rules.go`)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase

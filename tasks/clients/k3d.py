@@ -1,7 +1,5 @@
 """k3d's command lines. Their parameters are in a generated config file."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

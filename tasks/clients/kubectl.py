@@ -1,7 +1,5 @@
 """kubectl's command lines: always with a private kubeconfig, never the current context."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType

@@ -4,8 +4,6 @@ Helm 3 needs a program, Helm 4 the name of a plugin (docs: "Post Rendering"). Bo
 the manifests here and back through a socket, so that no file contains them: they include Secrets.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

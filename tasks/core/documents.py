@@ -1,7 +1,5 @@
 """YAML and JSON files as JSON values, with errors that give the location."""
 
-from __future__ import annotations
-
 import codecs
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """Errors for users: each says what happened, why, and what to do."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence

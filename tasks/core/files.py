@@ -3,8 +3,6 @@
 Names of temporary files contain the process that writes them, so that a later run removes what a killed one has left.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib

@@ -1,7 +1,5 @@
 """Image references, platforms, and the images in objects."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 

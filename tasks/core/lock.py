@@ -3,8 +3,6 @@
 `locked` is the lock itself; `held` also records its holder, for locks that a user waits for.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl

@@ -1,7 +1,5 @@
 """The user's folders of this project: state and cache (XDG or the system's convention), logs, own tasks in Python."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

@@ -7,8 +7,6 @@ line ends separate entries, and lower case takes precedence. Programs get NO_PRO
 alike.
 """
 
-from __future__ import annotations
-
 import functools
 import ipaddress
 import re

@@ -1,7 +1,5 @@
 """What may be shown of a text: everything shown, logged or recorded passes `redact`, single lines also `clean`."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

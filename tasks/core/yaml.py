@@ -7,8 +7,6 @@ are interpreted as in go-yaml v2 (source: `resolve.go` and `decode.go` of go.yam
 sigs.k8s.io/yaml).
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import math

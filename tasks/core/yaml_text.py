@@ -1,7 +1,5 @@
 """Edits a YAML text with few changed lines: everything else stays as written, including comments."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence

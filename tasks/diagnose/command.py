@@ -1,7 +1,5 @@
 """Runs a program in a step; a failure carries its cause, if that is known."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import PurePath
 

@@ -1,7 +1,5 @@
 """Warnings about pods and their controllers: what a pod's own status does not show, or where there is no pod at all."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType

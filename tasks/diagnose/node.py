@@ -1,7 +1,5 @@
 """Why a node exited, read from its log. The decisive line is often far above the end."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from typing import NamedTuple

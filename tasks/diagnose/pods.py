@@ -3,8 +3,6 @@
 Texts are in pods.yaml and scheduling.yaml. `transient` of a diagnosis: whether waiting longer may help.
 """
 
-from __future__ import annotations
-
 import re
 import signal
 from collections.abc import Iterable, Mapping, Sequence

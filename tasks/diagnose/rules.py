@@ -6,8 +6,6 @@ and messages include as `${name}`. An entry of `causes:` has the fields of `Rule
 Files are read only after a failure.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping

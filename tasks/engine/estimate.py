@@ -3,8 +3,6 @@
 Recorded durations are only a hint: a missing, broken or locked file means no history, and is no error.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter

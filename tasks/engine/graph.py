@@ -4,8 +4,6 @@ A working step takes one of the numbered slots, a waiting step counts against th
 that of its kind. A guard counts only against its kind: it waits alongside the others, and no bound may starve it.
 """
 
-from __future__ import annotations
-
 import difflib
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Runs a plan: a step starts when its needs are met and a place is free."""
 
-from __future__ import annotations
-
 import heapq
 import queue
 import threading

@@ -4,8 +4,6 @@ The engine passes it on unchanged. A release is given as displayed, `NAME` or `N
 is compared and shown, and never parsed.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields

@@ -1,7 +1,5 @@
 """The dockerd on this machine: its process and arguments, validation of a file, and its reload."""
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile

@@ -4,8 +4,6 @@ Docker parses the file with Go's encoding/json (moby: `daemon/config/config.go`)
 mark or an empty file are accepted. White space is not preserved if something changes.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Collection, Mapping

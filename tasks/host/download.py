@@ -1,7 +1,5 @@
 """The download of one program: resumed after an earlier attempt, verified, and placed atomically."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import gzip

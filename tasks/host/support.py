@@ -3,8 +3,6 @@
 Separate from `make test`, because its result changes with the calendar alone: no change should fail for that.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import os
 import sys

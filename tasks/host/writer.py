@@ -1,7 +1,5 @@
 """Reads and writes files that may belong to root: atomically, preserving mode and owner."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import functools

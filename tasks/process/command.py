@@ -1,7 +1,5 @@
 """Commands and their results as values; `tasks.process.programs` runs them."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import signal

@@ -1,7 +1,5 @@
 """Recorded runs on disk: finding one, reading its record and the logs of its steps."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import re

@@ -1,7 +1,5 @@
 """Two runs, step by step: what got slower, what got faster, and how significant that is."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum

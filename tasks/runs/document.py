@@ -1,7 +1,5 @@
 """A report as JSON, for programs. Times are seconds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Figures of recorded runs for display: an axis, lanes, seconds, and what limited a run."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Totals over time: which runs are comparable, and where they changed."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A run for the terminal: its figures, a Gantt chart of characters, and differences to another run."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 

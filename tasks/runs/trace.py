@@ -5,8 +5,6 @@ events of one thread must nest or not overlap, so what overlaps (waits, queueing
 as necessary.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

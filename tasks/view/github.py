@@ -3,8 +3,6 @@
 Workflow commands and their escapes: GitHub's documentation, "Workflow commands for GitHub Actions".
 """
 
-from __future__ import annotations
-
 import contextlib
 from pathlib import Path
 
