@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import FAILED, OK, BadInput, LaunchError
+from tasks.core.files import write_whole
+from tasks.core.lock import held
+from tasks.core.paths import expanded, log_folder, run_name
+from tasks.core.redact import redact
 from tasks.run.task import task
 
 if TYPE_CHECKING:
@@ -137,7 +141,6 @@ def _measure(session: Session, rounds: Rounds, cluster: str) -> tuple[Results, L
     from tasks.benchmark import report as view
     from tasks.benchmark.results import Measured
     from tasks.benchmark.rounds import Clock, refuse_existing, refuse_shared, remove_cluster
-    from tasks.core.lock import held
     from tasks.view.console import out
 
     workspaces = rounds.workspaces
@@ -189,9 +192,6 @@ def _write(session: Session, folder_name: str, results: Results, comparisons: Se
     """Show the tables, and write JSON, Markdown and the plot. Raises `LaunchError`."""
     from tasks.benchmark import report as view
     from tasks.benchmark.results import write
-    from tasks.core.files import write_whole
-    from tasks.core.paths import expanded, log_folder, run_name
-    from tasks.core.redact import redact
     from tasks.view.console import out, width_of
 
     out(["", *view.text(results, comparisons, width=width_of(sys.stdout)), ""])

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadInput
+from tasks.core.files import sweep
 from tasks.core.paths import folder_beside, output_file
+from tasks.core.redact import redact
+from tasks.core.units import megabytes
+from tasks.engine.graph import fitted
 from tasks.run.task import check_format, task
 
 if TYPE_CHECKING:
@@ -59,9 +63,6 @@ def _save(session: Session, path: Path, add: tuple[str, ...], exclude: tuple[str
     from contextlib import closing, nullcontext
 
     from tasks import registry
-    from tasks.core.files import sweep
-    from tasks.core.redact import redact
-    from tasks.engine.graph import fitted
     from tasks.facts.programs import read_pins
     from tasks.run.bundle_save import check_image, opened, save_steps
     from tasks.run.bundle_sources import SaveOptions
@@ -104,7 +105,6 @@ def _platform(text: str) -> str:
 
 
 def _load(session: Session, path: Path) -> int:
-    from tasks.engine.graph import fitted
     from tasks.run.bundle_load import load_steps, opened, refuse_lacking
     from tasks.run.gather import gather
     from tasks.run.session import bounds
@@ -135,8 +135,6 @@ def _list(path: Path, *, as_json: bool, settings: bool) -> int:
 
 
 def _rows(found: Bundle) -> list[list[str]]:
-    from tasks.core.units import megabytes
-
     lock = found.lock
 
     def row(what: str, name: str, digests: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tasks import health, prepull
+from tasks.engine.graph import fitted
 from tasks.run.task import task
 from tasks.settings.derived import CREATE_CLUSTER, NEEDS_CLUSTER, START_CLUSTER, pull_name
 
@@ -44,8 +45,6 @@ def removal_steps(facts: Facts) -> list[Step]:
 
 def steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[Step]:
     """Its images, registries and nodes; then the closing steps, after everything that uses it."""
-    from tasks.engine.graph import fitted
-
     found = creation_steps(facts, choosers, started=started)
     return fitted([*found, *closing_steps(facts, found)])
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import LaunchError, NoEngine
+from tasks.core.imageref import HUB
+from tasks.core.lock import held
 from tasks.engine.step import Action, Bounds, Context, Report, Step
 from tasks.run.task import task
-from tasks.settings.derived import cache_name
+from tasks.settings.derived import cache_container, cache_name
 
 if TYPE_CHECKING:
     from tasks.facts.engine import Engine
@@ -79,7 +81,6 @@ def unmirrored(facts: Facts) -> list[Step]:
 
 
 def _automatic(facts: Facts, host: Engine) -> list[Step]:
-    from tasks.core.imageref import HUB
     from tasks.facts.registries import port_of
     from tasks.host.daemon import elsewhere, locate, runs_elsewhere
     from tasks.host.daemon_json import MIRRORS
@@ -142,7 +143,6 @@ def _tuning(session: Session) -> Step:
 
 def _undoing(session: Session) -> Step:
     """From the record; in the usual places if the engine does not run, or runs elsewhere."""
-    from tasks.core.lock import held
     from tasks.facts.engine import engine
     from tasks.host.daemon import Place, known, locate, runs_elsewhere
     from tasks.host.tune import record_path, work_at
@@ -176,7 +176,6 @@ def _step(name: str, action: Action, why: str) -> Step:
 
 
 def _action(work: Work, desired: Callable[[], Desired], lock: Path) -> Action:
-    from tasks.core.lock import held
     from tasks.host.tune import tune
 
     def act(context: Context) -> Report | None:
@@ -220,9 +219,6 @@ def _desired(settings: Settings, port: int | None) -> Desired:
 
 def _cache(settings: Settings) -> str | None:
     """The container of the cache that serves as the mirror; None if there is none."""
-    from tasks.core.imageref import HUB
-    from tasks.settings.derived import cache_container
-
     caches = (each for each in settings.registries.caches if each.upstream == HUB)
     return next((cache_container(each) for each in caches), None) if settings.docker.mirror else None
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from tasks import cluster, up
 from tasks.core.errors import DRIFTED, OK, BadInput
+from tasks.engine.estimate import expecting, history_file, load
 from tasks.run.task import task
+from tasks.settings.derived import HELM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +54,6 @@ def plan(
     snapshot: str = "",
 ) -> int:
     """Show what `up` would do, step by step, and why. Changes nothing."""
-    from tasks.engine.estimate import history_file, load
     from tasks.rehearsal.what_if import what_if
     from tasks.run.gather import gather
     from tasks.run.session import bounds
@@ -105,7 +106,6 @@ def _check_diff(form: str, *, diff: bool, conditions: WhatIf) -> None:
 
 def _predict(session: Session, conditions: WhatIf, steps: Sequence[Step], facts: Facts, *, form: str) -> int:
     """How long the plan would take under these conditions, and which change would help most."""
-    from tasks.engine.estimate import expecting, history_file, load
     from tasks.rehearsal.model import load_profile
     from tasks.rehearsal.what_if import predict
     from tasks.view import plan as view
@@ -130,7 +130,6 @@ def _bounds(facts: Facts, conditions: WhatIf) -> Bounds:
 
     from tasks.facts.machine import sizing
     from tasks.run.session import bounds
-    from tasks.settings.derived import HELM
 
     limits = bounds(facts)
     if conditions.cores is None or facts.settings.pool.concurrency is not None or facts.host is None:

@@ -7,6 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import LaunchError
+from tasks.core.imageref import parse
+from tasks.core.units import megabytes
 from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import PullImage
 from tasks.run.task import run_part, task
@@ -88,7 +90,6 @@ def _pull(facts: Facts, image: str, cache: str | None, context: Context) -> Repo
         from tasks.run.bundle_load import load_image
 
         return load_image(facts, image, context)
-    from tasks.core.units import megabytes
     from tasks.process.command import CommandFailed
 
     try:
@@ -143,7 +144,6 @@ def _pull_as(facts: Facts, name: str, context: Context) -> frozenset[str]:
 def _through(facts: Facts, image: str, cache: str, context: Context) -> int | None:
     """Bytes pulled, 0 if unknown; None: it could not be pulled through that cache."""
     from tasks.clients import docker
-    from tasks.core.imageref import parse
     from tasks.diagnose.command import run_command
     from tasks.facts.registries import port_of
     from tasks.process.command import CommandFailed, DeadlinePassed

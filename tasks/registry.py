@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from tasks import docker_tune, prepull
 from tasks.core.errors import LaunchError
+from tasks.core.lock import held
+from tasks.core.units import KIB, megabytes
 from tasks.engine.step import Context, Report, Step
 from tasks.run.task import run_part, task
 from tasks.settings.derived import pull_name
@@ -35,7 +37,6 @@ _PATIENCE = 10.0
 )
 def registry(session: Session, purge: bool = False, status: bool = False) -> int:
     """Start the push registry and the pull-through caches."""
-    from tasks.core.lock import held
     from tasks.k3d.registry_container import lock
     from tasks.run.gather import gather
     from tasks.run.session import bounds
@@ -103,7 +104,6 @@ def _refuse_attached(found: Mapping[str, Registry], name: str, *, stays: bool) -
 def _remove(facts: Facts, context: Context, *, alone: bool) -> Report | None:
     """Check again at the moment of removal: other users, who do not share a file lock, may have started a launch."""
     from tasks.clients import docker
-    from tasks.core.lock import held
     from tasks.diagnose.command import run_command
     from tasks.facts.cluster import owner_of
     from tasks.facts.registries import registries as registries_of
@@ -159,7 +159,6 @@ def _show(facts: Facts) -> int:
 
 def _size(facts: Facts, each: Registry) -> str:
     from tasks.clients import docker
-    from tasks.core.units import KIB, megabytes
 
     if not each.running:
         return "unknown"

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadInput
+from tasks.core.files import write_whole
+from tasks.core.paths import output_file
+from tasks.engine.estimate import history_file, load
 from tasks.run.task import check_format, task
 
 if TYPE_CHECKING:
@@ -83,7 +86,6 @@ def _one(session: Session, name: str, against: str, html: str, trace: str, *, fo
 
 
 def _history(session: Session, name: str, html: str, *, form: str) -> int:
-    from tasks.engine.estimate import history_file, load
     from tasks.runs.catalogue import every, find
     from tasks.runs.document import history
     from tasks.runs.history import history_text, trend
@@ -122,9 +124,6 @@ def _history(session: Session, name: str, html: str, *, form: str) -> int:
 
 def _write(given: str, name: str, content: str) -> str:
     """Write a file, or one called `name` into a folder; returns its path. Raises `BadInput`."""
-    from tasks.core.files import write_whole
-    from tasks.core.paths import output_file
-
     path = output_file(given)
     if path.is_dir():
         path /= name

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadInput
 from tasks.core.paths import expanded, output_file
+from tasks.core.units import megabytes
 from tasks.run.task import check_format, task
 
 if TYPE_CHECKING:
@@ -123,7 +124,6 @@ def _delete(session: Session, name: str) -> int:
 
 
 def _list(session: Session, *, as_json: bool) -> int:
-    from tasks.core.units import megabytes
     from tasks.k3d.recorded import changed
     from tasks.run.gather import gather
     from tasks.run.snapshots import clear, lost_volumes, store

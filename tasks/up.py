@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from tasks import cluster, docker_tune, health, helm, manifests, namespaces, secrets
 from tasks.core.errors import BadInput
+from tasks.core.paths import expanded
+from tasks.engine.graph import fitted
+from tasks.engine.work import ApplyObjects
 from tasks.run.task import task
 
 if TYPE_CHECKING:
@@ -54,7 +57,6 @@ def _launch(session: Session, bundle: str, *, recreate: bool, rollback: bool) ->
             why="a bundle is loaded into the Docker engine and the caches of a k3d cluster",
             fix="omit it",
         )
-    from tasks.core.paths import expanded
     from tasks.run.bundle_load import opened
 
     with opened(expanded(bundle).absolute()) as session.bundle:
@@ -82,8 +84,6 @@ def refuse_options(session: Session, *, recreate: bool = False, rollback: bool =
 
 def steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[Step]:
     """The steps of all parts; on a foreign cluster only those inside it. See `tasks.run.provision.Plan`."""
-    from tasks.engine.graph import fitted
-    from tasks.engine.work import ApplyObjects
     from tasks.run import components, images
 
     with_images = facts.owns_cluster and not started
