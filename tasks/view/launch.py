@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType, TracebackType
 from typing import Self, TypeVar
@@ -281,15 +281,14 @@ class Plain(View):
         expected = f", about {seconds(self.expected_s)} expected" if self.expected_s else ""
         launch = self.launch
         head = f"{launch.task}: {count(len(launch.steps), 'step')}, {launch.bounds.work} at once{expected}"
-        self._show([line(launch.note)] if launch.note else [])
-        self._show([line(head)])
+        out([*([line(launch.note)] if launch.note else []), line(head)])
         return self
 
     def ended(self, result: Result) -> None:
         """A step has its result."""
         super().ended(result)
         if worth_a_line(result, guard=result.name in self.guards):
-            self._show([step_line(result, names=self._names, marks=self.marks)])
+            out([step_line(result, names=self._names, marks=self.marks)])
 
     def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:
         """An attempt failed and will be retried."""
@@ -297,7 +296,7 @@ class Plain(View):
         why = str(error).split("\n", 1)[0]
         of = f" of {step.retry.attempts}" if attempt < step.retry.attempts else ""
         text = f"attempt {attempt}{of} failed, again in {seconds(pause)}: {why}"
-        self._show([line(f"{self.marks.again}{'':11}{step.name:<{self._names}}  {text}")])
+        out([line(f"{self.marks.again}{'':11}{step.name:<{self._names}}  {text}")])
 
     def tick(self, at: float, waiting: int) -> None:
         """Time passes."""
@@ -305,10 +304,7 @@ class Plain(View):
         if at < self._next:
             return
         self._next = (at // _LONG + 1) * _LONG
-        self._show(still(self.screen, at))
-
-    def _show(self, lines: Iterable[Line]) -> None:
-        out(lines)
+        out(still(self.screen, at))
 
 
 def still(screen: Screen, at: float) -> list[Line]:

@@ -100,10 +100,6 @@ def test_a_link_is_removed_and_not_followed(tmp_path: Path, ended_pid: int) -> N
     assert (remaining / "file").exists()
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    assert sweep(tmp_path / "none", below=True) == []
-
-
 def names(folder: Path) -> list[str]:
     return sorted(each.name for each in folder.iterdir())
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -127,11 +127,6 @@ def test_it_is_let_go_when_what_it_protects_fails(path: Path) -> None:
         assert " down " in path.read_text(encoding="utf-8")
 
 
-def test_another_cluster_is_not_locked(path: Path) -> None:
-    with held(path, "up"), held(path.with_name("openframe-dev-2.lock"), "up"):
-        pass
-
-
 def test_a_holder_that_has_not_said_who_it_is(path: Path) -> None:
     with held(path, "up"):
         path.write_text("", encoding="utf-8")
@@ -157,40 +152,31 @@ def test_a_hidden_lock_is_named_without_its_dot(tmp_path: Path) -> None:
         pass
 
 
-def test_a_folder_that_is_not_ours_is_no_traceback(tmp_path: Path) -> None:
-    (tmp_path / "clusters").write_text("a file", encoding="utf-8")
-    with pytest.raises(BadInput, match="cannot be opened") as caught, held(tmp_path / "clusters" / "a.lock", "up"):
+@pytest.mark.parametrize(
+    ("make", "below", "reason", "fix"),
+    [
+        (Path.touch, "/up.lock", "File exists", "XDG_STATE_HOME"),  # a folder that is not ours
+        (Path.touch, "x" * 300, "File name too long", "XDG_STATE_HOME"),
+        (Path.mkdir, "", "Is a directory", "remove {}"),
+        (lambda lock: lock.symlink_to("target"), "", "Too many levels of symbolic links", "remove {}"),
+    ],
+)
+def test_a_lock_that_cannot_be_opened(
+    tmp_path: Path, make: Callable[[Path], object], below: str, reason: str, fix: str
+) -> None:
+    make(tmp_path / "a")
+    lock = Path(f"{tmp_path}/a{below}")
+    with pytest.raises(BadInput, match=f"cannot be opened: {reason}") as caught, held(lock, "up"):
         pass
-    assert "XDG_STATE_HOME" in caught.value.fix
-
-
-def test_a_name_that_cannot_be_looked_up_is_no_traceback(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="cannot be opened"), held(tmp_path / ("a" * 300), "up"):
-        pass
-
-
-def test_a_link_is_not_followed(tmp_path: Path) -> None:
-    target, link = tmp_path / "target", tmp_path / "a.lock"
-    link.symlink_to(target)
-    with pytest.raises(BadInput, match="cannot be opened") as caught, held(link, "up"):
-        pass
-    assert caught.value.fix == f"remove {link}"
-    assert not target.exists()
-
-
-def test_a_folder_in_its_place_is_no_fault_of_the_file_system(tmp_path: Path) -> None:
-    (tmp_path / "a.lock").mkdir()
-    with pytest.raises(BadInput, match="Is a directory") as caught, held(tmp_path / "a.lock", "up"):
-        pass
-    assert caught.value.fix == f"remove {tmp_path / 'a.lock'}"
-
-
-def _no_locks(*_: object) -> None:
-    raise OSError(errno.ENOLCK, "No locks available")
+    assert fix.format(lock) in caught.value.fix
+    assert not (tmp_path / "target").exists(), "a link is not followed"
 
 
 def test_a_file_system_without_locks_is_no_traceback(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fcntl, "flock", _no_locks)
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
     with pytest.raises(BadInput, match="cannot be taken: No locks available") as caught, held(path, "up"):
         pass
     assert "NFS" in caught.value.why

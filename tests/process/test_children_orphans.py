@@ -3,14 +3,13 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tasks.process.children import MARK, end_orphans, mark
+from tests.programs import lives, until
 
 HERE = "here"
 
@@ -34,9 +33,6 @@ class Left:
         self.started.append(process)
         return process.pid
 
-    def alive(self, pid: int) -> bool:
-        return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-
 
 @pytest.fixture
 def left(tmp_path: Path) -> Iterator[Left]:
@@ -53,20 +49,16 @@ def test_it_ends(left: Left, tmp_path: Path, ended_pid: int) -> None:
     lock = tmp_path / "dev.lock"
     pid = left.start("k3d", mark(lock, HERE, ended_pid))
     assert end_orphans(mark(lock, HERE, ended_pid)) == [pid]
-    assert not left.alive(pid)
+    assert not lives(pid)
 
 
 def test_deaf_ones_are_killed(left: Left, tmp_path: Path, ended_pid: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.process.children._PATIENCE", 0.1)
     lock = tmp_path / "dev.lock"
-    pid = left.start(
-        "helm", mark(lock, HERE, ended_pid), script="import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
-    )
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    pid = left.start("helm", mark(lock, HERE, ended_pid), script=deaf)
     assert end_orphans(mark(lock, HERE, ended_pid)) == [pid]
-    end = time.monotonic() + 5
-    while left.alive(pid) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not left.alive(pid)
+    until(lambda: not lives(pid), 5)
 
 
 @pytest.mark.parametrize(
@@ -83,4 +75,4 @@ def test_others_go_on(left: Left, tmp_path: Path, ended_pid: int, case: str) -> 
     }.get(case, mark(lock, HERE, ended_pid))
     pid = left.start("agent" if case == "not our program" else "kubectl", marked, session=case != "no leader")
     assert end_orphans(mark(lock, HERE, ended_pid)) == []
-    assert left.alive(pid)
+    assert lives(pid)

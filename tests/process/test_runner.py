@@ -16,9 +16,9 @@ from tasks.process import runner
 from tasks.process.children import CHILDREN
 from tasks.process.command import Command, CommandFailed, DeadlinePassed
 from tasks.process.runner import CannotStart
+from tests.given import ROOT
 from tests.programs import context, lives, pid_in, programs, script, soon, until
 
-ROOT = Path(__file__).resolve().parents[2]
 STUBBORN = 'trap "" TERM; echo $$ > "$1"; while :; do sleep 0.05; done'
 """Goes on whatever TERM says."""
 

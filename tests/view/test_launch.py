@@ -117,18 +117,6 @@ def test_live_leaves_one_line_for_each_step_and_no_area(size: tuple[int, int], m
     assert file.getvalue().count("\x1b[?25l") == file.getvalue().count("\x1b[?25h") == 1
 
 
-def test_live_draws_the_area_within_the_height(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rich.console import Console
-
-    file = io.StringIO()
-    console = Console(file=file, width=60, height=5, force_terminal=True, no_color=True)
-    steps = launch()
-    view = Live(scene(steps), console=console)
-    for number, part in enumerate(steps[:20]):
-        view.started(part, number / 10, 0, 1)
-    assert len(view.picture().renderables) == 4
-
-
 def test_github_annotates_each_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     steps = launch(failing({"helm: cert-manager": NOT_OURS}))
     with GitHub(scene(steps), summary_file=tmp_path / "summary.md") as view:
