@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from tasks.kube.client import Credentials
+from tasks.kube.credentials import Credentials
 
 # Nothing but what an old cluster's authority has: no key usage, no key identifiers. Python 3.13 refuses
 # such certificates unless told otherwise; kubectl does not.
@@ -116,6 +116,8 @@ class Served:
     requests: list[str] = field(default_factory=list)
     taken: list[tuple[str, str, bytes]] = field(default_factory=list)
     """What was sent to it: path, type and body."""
+    logins: list[str] = field(default_factory=list)
+    """Who sent each request: its token, or the name in its certificate."""
     connections: list[tuple[str, int]] = field(default_factory=list)
     answer: Callable[[str], tuple[int, bytes]] = lambda _path: (200, b'{"kind": "X"}')
     """One that raises ends the connection without an answer."""
@@ -138,8 +140,8 @@ class Served:
 
 
 @contextmanager
-def serving(server: Pair, clients: Pair, port: int = 0) -> Iterator[Served]:
-    """An HTTPS server on loopback that takes only clients with a certificate of that authority.
+def serving(server: Pair, clients: Pair, port: int = 0, *, tokens: bool = False) -> Iterator[Served]:
+    """An HTTPS server on loopback that takes only clients with a certificate of that authority; `tokens`: others, too.
 
     Its end is the end of all its connections, as when a container is stopped.
     """
@@ -174,6 +176,8 @@ def serving(server: Pair, clients: Pair, port: int = 0) -> Iterator[Served]:
 
         def answer(self) -> None:
             served.hold.wait(20)
+            subject = dict(part[0] for part in (self.connection.getpeercert() or {}).get("subject", ()))
+            served.logins.append(self.headers["Authorization"] or subject.get("commonName", ""))
             code, body = served.answer(self.path)
             self.send_response(code)
             self.send_header("Content-Length", str(served.length or len(body)))
@@ -203,7 +207,7 @@ def serving(server: Pair, clients: Pair, port: int = 0) -> Iterator[Served]:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(server.certificate, server.key)
     tls.load_verify_locations(clients.certificate)
-    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.verify_mode = ssl.CERT_OPTIONAL if tokens else ssl.CERT_REQUIRED
     with Server(("127.0.0.1", port), Handler) as httpd:
         served = Served(port=httpd.server_port)
         served.hold.set()

@@ -6,7 +6,6 @@ quotes and comments.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import errno
 import json
@@ -96,17 +95,14 @@ def rooted(text: str, environ: Mapping[str, str]) -> str:
             given = str(part.get(field) or "")
             if not given or Path(given).is_absolute() or (field == "command" and "/" not in given):
                 continue
-            places = [path.absolute().parent for path in _files(environ) if _row(_readable(path), "users", row["name"])]
-            part[field], changed = str(places[0] / given) if places else given, bool(places)
+            file = file_of_user(environ, row["name"])
+            part[field], changed = str(file.parent / given) if file else given, file is not None
     return json.dumps(document) if changed else text
 
 
-def certificate(kubeconfig: str) -> bytes:
-    """The certificate authority of the first cluster, PEM."""
-    from tasks.core import yaml
-
-    data = yaml.load(kubeconfig)["clusters"][0]["cluster"]["certificate-authority-data"]
-    return base64.b64decode(data)
+def file_of_user(environ: Mapping[str, str], name: str) -> Path | None:
+    """The user's file that has a user of that name: the first one counts, as for kubectl."""
+    return next((path.absolute() for path in _files(environ) if _row(_readable(path), "users", name)), None)
 
 
 def target(environ: Mapping[str, str]) -> Path:

@@ -64,12 +64,13 @@ class Network:
     """Access to the cluster's API and the registries over this machine's network."""
 
     rehearsed = False
+    owns_cluster = True
 
     def api(self, kubeconfig: Path, programs: Programs) -> Api:
-        """With the certificate, or through kubectl."""
+        """Over HTTPS, or through kubectl."""
         from tasks.kube.transport import open_api
 
-        return open_api(kubeconfig, programs)
+        return open_api(kubeconfig, programs, not self.owns_cluster)
 
     def server_answers(self, host: str, port: int) -> bool:
         """By a TLS handshake."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -98,66 +96,6 @@ class Stream(Protocol):
 
     def close(self) -> None:
         """End the stream; from any thread."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Credentials:
-    """A cluster's address and the admin's certificate, as PEM."""
-
-    server: str
-    ca: bytes
-    certificate: bytes
-    key: bytes
-
-
-_CLUSTER = frozenset({"server", "certificate-authority-data", "extensions", "disable-compression"})
-_USER = frozenset({"client-certificate-data", "client-key-data", "extensions"})
-"""Fields of a kubeconfig that are supported here; anything else is left to kubectl."""
-
-
-def credentials(kubeconfig: str) -> Credentials | None:
-    """Credentials of the current context; None if it uses anything but embedded certificates.
-
-    Tokens, credential plugins, impersonation, proxies and certificate files are left to kubectl.
-    """
-    from tasks.core import yaml
-
-    try:
-        document = yaml.load(kubeconfig)
-    except yaml.YamlError:
-        return None
-    if not isinstance(document, Mapping):
-        return None
-    context = _named(document, "contexts", "context", document.get("current-context"))
-    cluster = _named(document, "clusters", "cluster", context.get("cluster"))
-    user = _named(document, "users", "user", context.get("user"))
-    server = str(cluster.get("server", ""))
-    if not server.startswith("https://") or _more(cluster, _CLUSTER) or _more(user, _USER):
-        return None
-    try:
-        ca, certificate, key = (
-            base64.b64decode("".join(str(part).split()), validate=True)
-            for part in (
-                cluster.get("certificate-authority-data") or "",
-                user.get("client-certificate-data") or "",
-                user.get("client-key-data") or "",
-            )
-        )
-    except binascii.Error:
-        return None
-    if not (ca and certificate and key):
-        return None
-    return Credentials(server=server, ca=ca, certificate=certificate, key=key)
-
-
-def _more(part: Mapping[str, Any], known: frozenset[str]) -> bool:
-    return any(value for name, value in part.items() if name not in known)
-
-
-def _named(document: Mapping[str, Any], rows: str, kind: str, name: str | None) -> Mapping[str, Any]:
-    found = [row for row in document.get(rows) or () if row.get("name") == name]
-    part: Mapping[str, Any] = (found[0].get(kind) if found else None) or {}
-    return part
 
 
 def content(path: str, code: int, text: str) -> Any:  # noqa: ANN401 - any JSON document

@@ -1,4 +1,4 @@
-"""Transport of requests to the Kubernetes API: HTTPS with a client certificate, or kubectl for anything else.
+"""Transport of requests to the Kubernetes API: HTTPS with a certificate or a token, or kubectl for anything else.
 
 A kubectl costs 0.05 to 0.1 s of CPU even where it does nothing, and one that applies takes more than a second
 while the starting cluster uses all of the CPU (measured); a launch sends hundreds of requests.
@@ -9,21 +9,22 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import re
 import socket
 import ssl
 import tempfile
+import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tasks.core.files import prefix
-from tasks.core.redact import bare_address
-from tasks.kube.client import READ, WRITE, Api, ApiError, Busy, Credentials, NoAnswer, content, credentials, explained
-from tasks.process.command import Command, CommandFailed, DeadlinePassed
+from tasks.kube.client import READ, WRITE, Api, ApiError, Busy, NoAnswer, content, explained
+from tasks.kube.credentials import Credentials, Given, Login, Source, conceal_login, credentials, rejected, source
+from tasks.kube.kubectl_transport import KubectlApi, proxy_of
 from tasks.process.programs import Programs
 
 _CONNECT = 5.0
@@ -43,20 +44,57 @@ _IDLE = 8
 """Idle connections in the pool."""
 
 
-class CertApi(Api):
-    """The API over persistent connections with a client certificate, never through a proxy. Thread-safe.
+class _Connection(http.client.HTTPSConnection):
+    """A connection that verifies another name than that of its host, if one is given (`tls-server-name`)."""
 
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext, name: str) -> None:
+        super().__init__(host, port, timeout=_CONNECT, context=tls)
+        self.tls, self._name = tls, name or host
+
+    def connect(self) -> None:
+        """By TCP, then TLS."""
+        http.client.HTTPConnection.connect(self)
+        self.sock = self.tls.wrap_socket(self.sock, server_hostname=self._name)
+
+
+class HttpsApi(Api):
+    """The API over persistent connections with a certificate or a token, never through a proxy. Thread-safe.
+
+    `whose`: the error for a login that the API rejects, if it is not this project's own.
     Raises `ValueError` or `ssl.SSLError` for certificates that cannot be used.
     """
 
-    def __init__(self, access: Credentials, *, read: float = READ, write: float = WRITE) -> None:
+    def __init__(
+        self,
+        access: Credentials,
+        login: Source | None = None,
+        *,
+        whose: Callable[[], ApiError] | None = None,
+        read: float = READ,
+        write: float = WRITE,
+    ) -> None:
         address = urlsplit(access.server)
         self._host, self._port = address.hostname or "127.0.0.1", address.port or 443
         self._prefix = address.path.rstrip("/")
         self._read, self._write = read, write
-        self._tls = _trust(access)
-        self._idle: deque[http.client.HTTPSConnection] = deque()
+        self._access, self._source, self._whose = access, login or Given(access), whose
+        self._used = access.login
+        self._tls = _trust(access, access.login)
+        self._lock = threading.Lock()
+        self._idle: deque[_Connection] = deque()
         weakref.finalize(self, _close, self._idle)
+
+    def verified(self) -> bool:
+        """Whether the server's certificate is not known to be rejected. The connection is used by the next request."""
+        connection = self._new()
+        try:
+            connection.connect()
+        except ssl.SSLCertVerificationError:
+            return False
+        except OSError:
+            return True  # the next request reports it
+        self._idle.append(connection)
+        return True
 
     def raw(self, path: str) -> tuple[int, str]:
         """Status and text."""
@@ -75,12 +113,13 @@ class CertApi(Api):
 
     def watch(self, path: str) -> Lines:
         """The lines of a watch. Raises `ApiError` if it is rejected, or there is no response."""
+        bearer = _bearer(self._login())
         connection = self._new()
         try:
             connection.connect()
             raw = connection.sock
             raw.settimeout(_QUIET)
-            response = _request(connection, "GET", self._prefix + path, None, {})
+            response = _request(connection, "GET", self._prefix + path, None, bearer)
             text = "" if response.status == 200 else response.read().decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as error:
             connection.close()
@@ -90,11 +129,37 @@ class CertApi(Api):
             content(path, response.status, text)
         return Lines(connection, response, raw)
 
+    def _login(self, rejected: Login | None = None) -> Login:
+        """The current login, or the one after a rejected one. Raises `ApiError`."""
+        login = self._source.current() if rejected is None else self._source.renewed(rejected)
+        with self._lock:
+            if login[1:] != self._used[1:]:  # another certificate needs other connections
+                try:
+                    self._tls = _trust(self._access, login)
+                except (ValueError, ssl.SSLError) as error:
+                    what = "the certificate that the credential plugin returns cannot be used"
+                    raise ApiError(0, what, str(error), transient=False) from None
+                _close(self._idle)
+            self._used = login
+        return login
+
     def _send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
+        """Status and text; a rejected login is renewed once. Raises `ApiError`, with the user if that is of no use."""
+        login = self._login()
+        code, text = self._attempt(method, path, body, {**(headers or {}), **_bearer(login)})
+        if code == 401:
+            again = self._login(login)
+            if again != login:  # what is rejected was not processed
+                code, text = self._attempt(method, path, body, {**(headers or {}), **_bearer(again)})
+        if code == 401 and self._whose is not None:
+            raise self._whose()
+        return code, text
+
+    def _attempt(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, str]:
         """Status and text. If an idle connection has died, the request is sent once more on a new one."""
-        request = (method, self._prefix + path, body, headers or {})
+        request = (method, self._prefix + path, body, headers)
         seconds = self._read if method == "GET" else self._write
         if path.startswith(_HEALTH):
             seconds = min(seconds, _CONNECT)
@@ -112,7 +177,7 @@ class CertApi(Api):
 
     def _exchange(
         self,
-        connection: http.client.HTTPSConnection,
+        connection: _Connection,
         seconds: float,
         method: str,
         path: str,
@@ -130,7 +195,7 @@ class CertApi(Api):
                 what = f"the API at {self._host}:{self._port} has not answered within {seconds:g} s"
                 raise NoAnswer(0, what, f"{method} {path}") from error
             raise
-        if len(self._idle) < _IDLE:
+        if len(self._idle) < _IDLE and connection.tls is self._tls:
             self._idle.append(connection)
         else:
             connection.close()
@@ -140,14 +205,14 @@ class CertApi(Api):
             raise Busy(response.status, what, text.strip()[:200], float(later))
         return response.status, text
 
-    def _take_idle(self) -> http.client.HTTPSConnection | None:
+    def _take_idle(self) -> _Connection | None:
         try:
             return self._idle.pop()
         except IndexError:
             return None
 
-    def _new(self) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection(self._host, self._port, timeout=_CONNECT, context=self._tls)
+    def _new(self) -> _Connection:
+        return _Connection(self._host, self._port, self._tls, self._access.name)
 
     def _no_connection(self, error: Exception) -> ApiError:
         where = f"{self._host}:{self._port}"
@@ -173,7 +238,7 @@ class CertApi(Api):
                 f"current time {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} is {_OUT_OF_TIME[error.verify_code]}"
             )
         if error.verify_code in _OTHER_NAME:
-            return f"certificate is not valid for {self._host}"
+            return f"certificate is not valid for {self._access.name or self._host}"
         return f"certificate signed by unknown authority ({error.verify_message})"
 
 
@@ -210,130 +275,49 @@ def _request(
     return connection.getresponse()
 
 
-def _trust(access: Credentials) -> ssl.SSLContext:
-    tls = ssl.create_default_context(cadata=access.ca.decode("ascii"))
+def _bearer(login: Login) -> dict[str, str]:
+    return {"Authorization": f"Bearer {login.token}"} if login.token else {}
+
+
+def _trust(access: Credentials, login: Login) -> ssl.SSLContext:
+    tls = ssl.create_default_context(cadata=access.ca.decode("ascii") or None)
+    if access.insecure:
+        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
     # as in kubectl: an intermediate authority may be the root of trust, and an old cluster's certificates, which lack
     # fields that RFC 5280 requires, are valid (Python 3.13 changed both defaults; kubernetes-client/python#2394)
     tls.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not login.certificate:
+        return tls
     # OpenSSL loads a chain only from files: they exist for the length of one call, mode 0600
     with tempfile.TemporaryDirectory(prefix=prefix("certificate")) as folder:
         pair = Path(folder) / "pair.pem"
         handle = os.open(pair, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
-            file.write(access.certificate.rstrip() + b"\n" + access.key)
+            file.write(login.certificate.rstrip() + b"\n" + login.key)
         tls.load_cert_chain(pair, password="")  # never prompt on the terminal
     return tls
 
 
-def _close(idle: deque[http.client.HTTPSConnection]) -> None:
+def _close(idle: deque[_Connection]) -> None:
     while idle:
         idle.pop().close()
 
 
-_ERROR = re.compile(r"^(?:error: |Unable to connect to the server: |The connection to the server ).*", re.MULTILINE)
-"""The line with kubectl's error; advice and a URL may follow it (kubectl: `util.CheckErr`)."""
+def open_api(kubeconfig: Path, programs: Programs, foreign: bool = False) -> Api:
+    """The API of a private kubeconfig: over HTTPS if its login allows that and no proxy applies, else by kubectl.
 
-
-class KubectlApi(Api):
-    """Reads, and requests with at most one effect, through one kubectl each."""
-
-    def __init__(self, programs: Programs, kubeconfig: Path) -> None:
-        self._programs, self._kubeconfig = programs, kubeconfig
-
-    def raw(self, path: str) -> tuple[int, str]:
-        """Status and text; kubectl reports the status only in words."""
-        from tasks.clients import kubectl
-
-        return self._answer(kubectl.raw(self._kubeconfig, path, deadline=READ + 3))
-
-    def send(self, method: str, path: str, body: str) -> tuple[int, str]:
-        """POST, PUT or DELETE with a JSON body; status and text."""
-        from tasks.clients import kubectl
-
-        return self._answer(kubectl.send(self._kubeconfig, method, path, body, deadline=WRITE + 3))
-
-    def _answer(self, command: Command) -> tuple[int, str]:
-        try:
-            return 200, self._programs.run(command, quiet=True).out
-        except DeadlinePassed as error:
-            message = error.tail()[-1] if error.tail() else ""  # such as a credential plugin that waits for the user
-            raise NoAnswer(0, f"the API does not answer: {error.what}", message) from error
-        except CommandFailed as error:
-            stderr = error.done.err
-            code = _status(stderr)
-            if code is not None:
-                return code, stderr
-            found = _ERROR.search(stderr)
-            last = found[0] if found else error.last_line()
-            raise self._by_proxy(explained(ApiError(0, f"the API does not answer: {last}"), stderr)) from error
-
-    def _by_proxy(self, error: ApiError) -> ApiError:
-        """The same; where kubectl asks by a proxy with that, of which it says nothing when it is refused there."""
-        from tasks.core import yaml
-
-        try:
-            cluster = yaml.load(self._kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]
-        except (OSError, LookupError, TypeError):
-            return error
-        given = bare_address(str(cluster.get("proxy-url") or ""))
-        proxy = given or _proxy(str(cluster.get("server") or ""), self._programs.env)
-        if not proxy:
-            return error
-        source = "the kubeconfig's proxy-url" if given else "HTTPS_PROXY"
-        return error.amend(
-            why=f"kubectl reaches it by the proxy {proxy} ({source}). {error.why}",
-            fix=f"see that this proxy runs and reaches the API, or take it away; {error.fix}",
-        )
-
-
-_REASONS = {
-    "BadRequest": 400,
-    "Unauthorized": 401,
-    "Forbidden": 403,
-    "NotFound": 404,
-    "MethodNotAllowed": 405,
-    "AlreadyExists": 409,
-    "Conflict": 409,
-    "Gone": 410,
-    "Expired": 410,
-    "Invalid": 422,
-    "TooManyRequests": 429,
-    "InternalError": 500,
-    "ServiceUnavailable": 503,
-    "Timeout": 504,
-}
-"""The API's reason for each status (apimachinery: `StatusReason`)."""
-
-
-def _status(stderr: str) -> int | None:
-    """The HTTP status for kubectl's stderr; None if the API did not answer."""
-    if "You must be logged in to the server" in stderr:
-        return 401
-    if re.search(r'^The \S+ ".*" is invalid', stderr, re.MULTILINE):
-        return 422
-    reason = re.search(r"^Error from server \((\w+)\)", stderr, re.MULTILINE)
-    return _REASONS.get(reason[1]) if reason else None
-
-
-def _proxy(server: str, environ: Mapping[str, str]) -> str:
-    """The proxy that an environment names for an API's address, without its login; empty: none. Never for loopback."""
-    if not any(name.lower().endswith("s_proxy") for name in environ):
-        return ""
-    from tasks.core.proxies import LOOPBACK, no_proxy, read
-
-    address = urlsplit(server)
-    host = address.hostname or "localhost"
-    found = None if no_proxy(",".join(LOOPBACK)).covers(host) else read(environ).of("https", host, address.port or 443)
-    return found.shown if found else ""
-
-
-def open_api(kubeconfig: Path, programs: Programs) -> Api:
-    """The API of a private kubeconfig: by client certificate if it has one and no proxy applies, else kubectl."""
-    access = credentials(kubeconfig.read_text(encoding="utf-8"))
-    if access is not None and not _proxy(access.server, programs.env):
-        try:
-            return CertApi(access)
-        except (ValueError, ssl.SSLError):
-            pass  # kubectl reports what is wrong with its certificates
-    return KubectlApi(programs, kubeconfig)
+    `foreign`: whether it is a context of the user's, whose login is named where the API rejects it.
+    """
+    text = kubeconfig.read_text(encoding="utf-8")
+    access, whose = credentials(text), None
+    if foreign:
+        conceal_login(text)
+        whose = partial(rejected, text, programs.env)
+    if access is not None and not proxy_of(access.server, programs.env):
+        with contextlib.suppress(ValueError, ssl.SSLError):  # kubectl reports what is wrong with its certificates
+            api = HttpsApi(access, source(access, kubeconfig, programs), whose=whose)
+            # the system's authorities may be where kubectl finds them and OpenSSL does not
+            if access.ca or access.insecure or api.verified():
+                return api
+    return KubectlApi(programs, kubeconfig, whose=whose)

@@ -17,15 +17,35 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 _WITHOUT_EXPIRY = 30.0
 """Seconds for which an answer without a time of expiry is used."""
 _BEFORE = 60.0
 """Seconds before its expiry from which on an answer is no longer used."""
+PATIENCE = 30.0
+"""Seconds in which a login program must end: it cannot ask, since it has no terminal."""
 
 
-def cached_logins(text: str, file: Path, environ: Mapping[str, str]) -> str:
-    """The kubeconfig `text` with its login programs started through this module; `file`: the cache of the answer.
+def cache_of(kubeconfig: Path) -> Path:
+    """The cache of the answer that a private kubeconfig's login program gave."""
+    return Path(f"{kubeconfig}.login")
+
+
+def forget(file: Path) -> None:
+    """Empty a cache, since the API has rejected its answer."""
+    with contextlib.suppress(OSError):
+        os.truncate(file, 0)
+
+
+def original(login: Mapping[str, Any]) -> list[str]:
+    """The command of a login, as it was before `cached_logins`."""
+    args = [str(each) for each in login.get("args") or ()]
+    return args[4:] if args[2:3] == [__file__] else [str(login.get("command") or ""), *args]
+
+
+def cached_logins(text: str, kubeconfig: Path, environ: Mapping[str, str]) -> str:
+    """The text of a private kubeconfig with its login programs started through this module.
 
     A program that is missing is left unchanged: kubectl's message says how to install it.
     """
@@ -38,7 +58,7 @@ def cached_logins(text: str, file: Path, environ: Mapping[str, str]) -> str:
         login = (row.get("user") or {}).get("exec") or {}
         command = shutil.which(str(login.get("command") or ""), path=environ.get("PATH"))
         if command is not None:
-            login["args"] = ["-I", "-S", __file__, str(file), command, *(login.get("args") or ())]
+            login["args"] = ["-I", "-S", __file__, str(cache_of(kubeconfig)), command, *(login.get("args") or ())]
             login["command"], changed = sys.executable, True
     return json.dumps(document) if changed else text
 
@@ -55,14 +75,18 @@ def main(file: str, argv: Sequence[str]) -> int:
         until, _, answer = cache.read().partition("\n")
         if not answer or float(until) < time.time():
             # the program that kubectl would start; it may use the terminal
-            done = subprocess.run(argv, stdout=subprocess.PIPE, encoding="utf-8", check=False)  # noqa: S603
-            answer, end = done.stdout, _end(done.stdout) if done.returncode == 0 else None
             cache.seek(0)
             cache.truncate()
-            cache.write(f"{end}\n{answer}" if end is not None else "")
+            try:  # some seconds later than the light client, whose message is better, and that ends its children, too
+                done = subprocess.run(argv, stdout=subprocess.PIPE, encoding="utf-8", check=False, timeout=PATIENCE + 2)  # noqa: S603
+            except subprocess.TimeoutExpired:
+                sys.stderr.write(f"{argv[0]} was still running after {PATIENCE + 2:g} s, and ended with code 124\n")
+                return 124
             if done.returncode:
                 sys.stderr.write(f"{argv[0]} ended with code {done.returncode}\n")
                 return done.returncode
+            answer, end = done.stdout, _end(done.stdout)
+            cache.write(f"{end}\n{answer}" if end is not None else "")
     sys.stdout.write(answer)
     return 0
 

@@ -95,7 +95,7 @@ def _noting(action: Action, found: tuple[str, ...]) -> Action:
 def applying(
     facts: Facts, objects: Sequence[dict[str, Any]], *, secret: bool = False, more_to_come: bool = False
 ) -> Action:
-    """Server-side apply: over HTTPS if the kubeconfig has certificates, else by one kubectl for all objects.
+    """Server-side apply: over HTTPS if the kubeconfig's login allows it, else by one kubectl for all objects.
 
     Objects that the API cannot accept yet are retried. `more_to_come`: other objects of the user may provide
     what these need.

@@ -19,7 +19,8 @@ from tasks.facts.facts import Facts, Shape, read_objects
 from tasks.facts.machine import sizing
 from tasks.facts.mounts import agents
 from tasks.facts.secrets import read_secrets
-from tasks.kube.client import ApiError, RetryingApi, credentials, ready
+from tasks.kube.client import ApiError, RetryingApi, ready
+from tasks.kube.credentials import credentials
 from tasks.kube.objects import key
 from tasks.process.programs import Programs
 from tasks.run.desired import desired_keys, desired_namespaces
@@ -376,7 +377,7 @@ def write_kubeconfig(programs: Programs, paths: ClusterPaths, context: str) -> C
         raise BadInput(f"your kubeconfig has no context '{context}'", why=why, fix=fix) from None
     flattened = rooted(flattened, programs.env)
     found = replace(paths, access=f"kubeconfig-{sha256(flattened, 16)}")
-    write_private(found.kubeconfig, cached_logins(flattened, Path(f"{found.kubeconfig}.login"), programs.env))
+    write_private(found.kubeconfig, cached_logins(flattened, found.kubeconfig, programs.env))
     for each in paths.state.glob("kubeconfig-*"):  # outdated and unused: they contain credentials
         with contextlib.suppress(OSError):
             if not each.name.startswith(found.access) and each.stat().st_mtime < time.time() - _OLD:

@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from tasks.clients.kubeconfig import (
-    certificate,
     current_context,
     has_entry,
     merge,
@@ -125,7 +124,6 @@ def test_the_private_kubeconfig_has_k3ds_names_and_our_address_and_is_private(tm
         "contexts": [{"name": "k3d-dev", "context": {"cluster": "k3d-dev", "user": "admin@k3d-dev"}}],
         "current-context": "k3d-dev",
     }
-    assert certificate(entry()) == b"-----BEGIN CERTIFICATE-----\n"
     path = tmp_path / "clusters" / "dev" / "kubeconfig"
     for _ in range(2):
         write_private(path, entry())

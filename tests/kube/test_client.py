@@ -1,8 +1,7 @@
-"""Which kubeconfigs are read by certificate, what kubectl's words mean, and whether an API is well."""
+"""Which kubeconfigs need no kubectl, what kubectl's words mean, and whether an API is well."""
 
 from __future__ import annotations
 
-import base64
 import json
 import socket
 import time
@@ -13,85 +12,24 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-import yaml
 
 from tasks.kube.client import (
     ApiError,
     Busy,
-    Credentials,
     Endpoint,
     NoAnswer,
     RetryingApi,
     content,
-    credentials,
     endpoints,
     port_answers,
     ready,
 )
-from tasks.kube.transport import CertApi, KubectlApi, open_api
+from tasks.kube.credentials import Credentials
+from tasks.kube.kubectl_transport import KubectlApi
+from tasks.kube.transport import HttpsApi, open_api
 from tests.given_live import FakeApi
 from tests.programs import Answer, FakePrograms
 from tests.tls import Certificates, Served, access, kubeconfig
-
-HELD = Credentials(server="https://127.0.0.1:6550", ca=b"CA", certificate=b"CERT", key=b"KEY")
-
-
-def test_only_the_current_context_counts() -> None:
-    document = yaml.safe_load(kubeconfig(HELD))
-    document["clusters"].insert(0, {"name": "other", "cluster": {"server": "https://other"}})
-    document["users"].insert(0, {"name": "other", "user": {"token": "t"}})
-    document["contexts"].insert(0, {"name": "other", "context": {"cluster": "other", "user": "other"}})
-    assert credentials(yaml.safe_dump(document)) == HELD
-    document["current-context"] = "other"
-    assert credentials(yaml.safe_dump(document)) is None
-
-
-@pytest.mark.parametrize(
-    ("part", "changes"),
-    [
-        ("user", {"token": "t"}),
-        ("user", {"tokenFile": "/t"}),
-        ("user", {"exec": {"command": "aws"}}),
-        ("user", {"auth-provider": {"name": "gcp"}}),
-        ("user", {"username": "u", "password": "p"}),
-        ("user", {"as": "somebody"}),
-        ("user", {"as-groups": ["g"]}),
-        ("user", {"client-certificate-data": None}),
-        ("user", {"client-key-data": ""}),
-        ("user", {"client-key-data": None, "client-key": "/k.pem"}),
-        ("user", {"client-certificate": "/c.pem"}),
-        ("user", {"client-key-data": "no base64!"}),
-        ("cluster", {"certificate-authority-data": None}),
-        ("cluster", {"certificate-authority-data": None, "certificate-authority": "/etc/passwd"}),
-        ("cluster", {"certificate-authority": "/ca.pem"}),
-        ("cluster", {"insecure-skip-tls-verify": True}),
-        ("cluster", {"proxy-url": "socks5://h"}),
-        ("cluster", {"tls-server-name": "kubernetes"}),
-        ("cluster", {"server": "http://127.0.0.1:8080"}),
-        ("cluster", {"server": None}),
-    ],
-)
-def test_what_needs_more_than_certificates_is_kubectls(part: str, changes: dict[str, Any]) -> None:
-    assert credentials(kubeconfig(HELD, **{part: changes})) is None
-
-
-@pytest.mark.parametrize(
-    ("part", "changes"),
-    [
-        ("cluster", {"insecure-skip-tls-verify": False}),
-        ("cluster", {"extensions": [{"name": "x", "extension": {}}]}),
-        ("cluster", {"disable-compression": True}),
-        ("user", {"token": ""}),
-        ("user", {"client-key-data": base64.b64encode(b"KEY").decode() + "\n"}),
-    ],
-)
-def test_what_says_nothing_changes_nothing(part: str, changes: dict[str, Any]) -> None:
-    assert credentials(kubeconfig(HELD, **{part: changes})) == HELD
-
-
-@pytest.mark.parametrize("text", ["", "a", "[]", "contexts: ", "current-context: x", "{unclosed", "kind: Config"])
-def test_what_is_no_kubeconfig_has_no_credentials(text: str) -> None:
-    assert credentials(text) is None
 
 
 def kubectl_says(out: str, err: str = "", code: int = 0) -> FakePrograms:
@@ -232,11 +170,11 @@ def opened(tmp_path: Path, text: str) -> Any:
 
 def test_a_kubeconfig_with_certificates_needs_no_kubectl(tmp_path: Path, served: Served, pki: Certificates) -> None:
     api = opened(tmp_path, kubeconfig(access(served.url, pki)))
-    assert isinstance(api, CertApi)
+    assert isinstance(api, HttpsApi)
     assert api.get("/x") == {"kind": "X"}
 
 
-@pytest.mark.parametrize("changes", [{"user": {"token": "t"}}, {"user": {"exec": {"command": "aws"}}}])
+@pytest.mark.parametrize("changes", [{"user": {"as": "bob"}}, {"user": {"exec": {"command": "aws"}}}])
 def test_a_kubeconfig_with_more_is_kubectls(tmp_path: Path, pki: Certificates, changes: dict[str, Any]) -> None:
     assert isinstance(opened(tmp_path, kubeconfig(access("https://h", pki), **changes)), KubectlApi)
 

@@ -18,18 +18,18 @@ from pathlib import Path
 import pytest
 
 from tasks.kube.client import ApiError, Busy, NoAnswer, ready
-from tasks.kube.transport import CertApi, Lines
+from tasks.kube.transport import HttpsApi, Lines
 from tests.given import ROOT
 from tests.tls import Certificates, Served, access, serving, status
 
 
 @pytest.fixture
-def api(served: Served, pki: Certificates) -> CertApi:
-    return CertApi(access(served.url, pki))
+def api(served: Served, pki: Certificates) -> HttpsApi:
+    return HttpsApi(access(served.url, pki))
 
 
 @pytest.mark.parametrize("code", [200, 401, 403, 404, 429, 500, 503])
-def test_a_status_is_an_answer_for_raw_and_an_error_for_get(api: CertApi, served: Served, code: int) -> None:
+def test_a_status_is_an_answer_for_raw_and_an_error_for_get(api: HttpsApi, served: Served, code: int) -> None:
     served.answer = lambda _path: status(code, "because")
     assert api.raw("/x") == (code, status(code, "because")[1].decode())
     if code == 200:
@@ -41,7 +41,7 @@ def test_a_status_is_an_answer_for_raw_and_an_error_for_get(api: CertApi, served
     assert caught.value.transient == (code in (429, 500, 503))
 
 
-def test_questions_at_the_same_time_have_connections_of_their_own(api: CertApi, served: Served) -> None:
+def test_questions_at_the_same_time_have_connections_of_their_own(api: HttpsApi, served: Served) -> None:
     served.hold.clear()
     with ThreadPoolExecutor(16) as pool:
         answers = [pool.submit(api.get, f"/{number}") for number in range(16)]
@@ -57,7 +57,7 @@ def test_questions_at_the_same_time_have_connections_of_their_own(api: CertApi, 
     assert len(served.requests) == 80
 
 
-def test_a_connection_that_the_server_closed_is_made_again(api: CertApi, served: Served) -> None:
+def test_a_connection_that_the_server_closed_is_made_again(api: HttpsApi, served: Served) -> None:
     served.close_after = True
     for _ in range(4):
         assert api.get("/x") == {"kind": "X"}
@@ -66,7 +66,7 @@ def test_a_connection_that_the_server_closed_is_made_again(api: CertApi, served:
 
 def test_a_kept_connection_that_died_is_no_failure(pki: Certificates) -> None:
     with serving(pki.server, pki.authority) as first:
-        api = CertApi(access(first.url, pki))
+        api = HttpsApi(access(first.url, pki))
         assert ready(api)
     with serving(pki.server, pki.authority, port=first.port) as second:
         assert api.get("/x") == {"kind": "X"}
@@ -74,7 +74,7 @@ def test_a_kept_connection_that_died_is_no_failure(pki: Certificates) -> None:
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(served: Served, pki: Certificates) -> None:
-    api = CertApi(access(served.url, pki), read=0.3)
+    api = HttpsApi(access(served.url, pki), read=0.3)
     served.hold.clear()
     began = time.monotonic()
     with pytest.raises(NoAnswer, match=f"127.0.0.1:{served.port} has not answered within 0.3 s") as caught:
@@ -88,7 +88,7 @@ def test_a_write_is_waited_for_longer_than_a_read_and_sent_once(
     served: Served, pki: Certificates, remaining: bool
 ) -> None:
     """Admission webhooks take up to 30 s each; what is sent again while the server is at it doubles its load."""
-    api = CertApi(access(served.url, pki), read=0.2, write=0.6)
+    api = HttpsApi(access(served.url, pki), read=0.2, write=0.6)
     assert not remaining or ready(api)
     served.hold.clear()
     began = time.monotonic()
@@ -100,7 +100,7 @@ def test_a_write_is_waited_for_longer_than_a_read_and_sent_once(
 
 @pytest.mark.parametrize("method", ["get", "patch"])
 @pytest.mark.parametrize("code", [429, 503])
-def test_a_server_that_asks_to_come_again_says_when(api: CertApi, served: Served, code: int, method: str) -> None:
+def test_a_server_that_asks_to_come_again_says_when(api: HttpsApi, served: Served, code: int, method: str) -> None:
     served.answer = lambda _path: status(code, "too many")
     served.headers["Retry-After"] = "3"
     with pytest.raises(Busy) as caught:
@@ -121,7 +121,7 @@ def test_a_certificate_that_cannot_be_verified_is_told_at_once(
 ) -> None:
     with serving(getattr(pki, server), pki.authority) as served:
         address = served.url.replace("127.0.0.1", host)
-        api = CertApi(access(address, pki, authority=getattr(pki, authority)))
+        api = HttpsApi(access(address, pki, authority=getattr(pki, authority)))
         for ask in (lambda: api.get("/x"), lambda: ready(api), lambda: api.watch(WATCH)):
             with pytest.raises(ApiError, match=f"certificate of the API at {host}:{served.port} cannot") as caught:
                 ask()
@@ -151,12 +151,12 @@ LOGIN = "rejects the client certificate"
     ],
 )
 def test_what_tls_refuses_is_told(
-    api: CertApi, monkeypatch: pytest.MonkeyPatch, when: str, error: ssl.SSLError, output: str, cause: str
+    api: HttpsApi, monkeypatch: pytest.MonkeyPatch, when: str, error: ssl.SSLError, output: str, cause: str
 ) -> None:
     def refuse(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(f"http.client.HTTPSConnection.{when}", refuse)
+    monkeypatch.setattr(f"tasks.kube.transport._Connection.{when}", refuse)
     with pytest.raises(ApiError, match=output) as caught:
         ready(api)
     assert (caught.value.cause, caught.value.transient) == (cause, False)
@@ -166,7 +166,7 @@ def test_what_tls_refuses_is_told(
 def test_an_authority_that_is_no_root_is_enough(pki: Certificates) -> None:
     """kubectl takes what the kubeconfig holds for trustworthy; Python before 3.13 wants a root."""
     with serving(pki.server_between, pki.authority) as served:
-        assert ready(CertApi(access(served.url, pki, authority=pki.between)))
+        assert ready(HttpsApi(access(served.url, pki, authority=pki.between)))
 
 
 def test_checks_are_those_of_kubectl(served: Served, pki: Certificates) -> None:
@@ -179,7 +179,7 @@ def test_checks_are_those_of_kubectl(served: Served, pki: Certificates) -> None:
         strict.wrap_socket(plain, server_hostname="127.0.0.1"),
     ):
         pass
-    assert ready(CertApi(access(served.url, pki)))
+    assert ready(HttpsApi(access(served.url, pki)))
 
 
 def test_a_client_that_the_server_does_not_know_gets_no_answer(served: Served, pki: Certificates) -> None:
@@ -189,21 +189,21 @@ def test_a_client_that_the_server_does_not_know_gets_no_answer(served: Served, p
         key=pki.other.key.read_bytes(),
     )
     with pytest.raises(ApiError, match=r"does not answer|rejects the client certificate"):
-        CertApi(stranger).get("/x")  # which of them depends on whether the alert or the end of the connection is first
+        HttpsApi(stranger).get("/x")  # which of them depends on whether the alert or the end of the connection is first
     assert served.requests == []
 
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-def test_no_proxy_is_used(api: CertApi, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_no_proxy_is_used(api: HttpsApi, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "http://127.0.0.1:1")
     assert ready(api)
 
 
-def test_a_path_and_a_name_that_are_none_and_a_port_without_tls_are_told(api: CertApi, pki: Certificates) -> None:
+def test_a_path_and_a_name_that_are_none_and_a_port_without_tls_are_told(api: HttpsApi, pki: Certificates) -> None:
     with pytest.raises(ApiError, match="does not answer"):
         api.get("/a b\n")
     with pytest.raises(ApiError) as caught:
-        CertApi(access("https://nowhere.invalid:6443", pki)).get("/x")
+        HttpsApi(access("https://nowhere.invalid:6443", pki)).get("/x")
     assert caught.value.cause == "dns"
     with socket.create_server(("127.0.0.1", 0)) as plain:
 
@@ -215,7 +215,7 @@ def test_a_path_and_a_name_that_are_none_and_a_port_without_tls_are_told(api: Ce
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(ApiError) as caught:
-            CertApi(access(f"https://127.0.0.1:{plain.getsockname()[1]}", pki)).get("/x")
+            HttpsApi(access(f"https://127.0.0.1:{plain.getsockname()[1]}", pki)).get("/x")
         thread.join()
     assert caught.value.cause == "no-api"
 
@@ -224,17 +224,17 @@ def test_the_key_is_left_in_no_file(
     served: Served, pki: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert ready(CertApi(access(served.url, pki)))
+    assert ready(HttpsApi(access(served.url, pki)))
     assert list(tmp_path.iterdir()) == []
 
 
 OPENS = """
 import pathlib, ssl, sys
-from tasks.kube.transport import CertApi
-from tasks.kube.client import Credentials
+from tasks.kube.transport import HttpsApi
+from tasks.kube.credentials import Credentials
 ca, certificate, key = (pathlib.Path(name).read_bytes() for name in sys.argv[1:])
 try:
-    CertApi(Credentials(server="https://127.0.0.1:1", ca=ca, certificate=certificate, key=key))
+    HttpsApi(Credentials(server="https://127.0.0.1:1", ca=ca, certificate=certificate, key=key))
 except ssl.SSLError:
     print("refused")
 """
@@ -279,13 +279,13 @@ def pieces(*parts: bytes, then: threading.Event | None = None, breaks: bool = Fa
 
 
 @pytest.mark.parametrize("code", [200, 201, 404, 409, 422, 500])
-def test_an_object_is_sent_as_server_side_apply_wants_it(api: CertApi, served: Served, code: int) -> None:
+def test_an_object_is_sent_as_server_side_apply_wants_it(api: HttpsApi, served: Served, code: int) -> None:
     served.answer = lambda _path: status(code, "because")
     assert api.patch(PLACE, BODY) == (code, status(code, "because")[1].decode())
     assert served.taken == [(PLACE, "application/apply-patch+yaml", BODY.encode())]
 
 
-def test_but_not_again_and_again(api: CertApi, served: Served) -> None:
+def test_but_not_again_and_again(api: HttpsApi, served: Served) -> None:
     served.answer = broken
     with pytest.raises(ApiError, match="does not answer") as caught:
         api.patch(PLACE, BODY)
@@ -294,7 +294,7 @@ def test_but_not_again_and_again(api: CertApi, served: Served) -> None:
 
 
 def test_a_path_before_all_others_is_part_of_both(served: Served, pki: Certificates) -> None:
-    api = CertApi(access(f"{served.url}/k8s/c-1/", pki))
+    api = HttpsApi(access(f"{served.url}/k8s/c-1/", pki))
     served.stream = pieces()
     api.patch(PLACE, BODY)
     assert list(api.watch(WATCH)) == []
@@ -307,14 +307,14 @@ def test_a_path_before_all_others_is_part_of_both(served: Served, pki: Certifica
 
 @pytest.mark.parametrize("parts", [(), (b'{"a": 1}\n',), (b'{"a": 1}\n', b'{"b": ')])
 def test_a_watch_that_breaks_ends_without_an_error_and_without_half_a_line(
-    api: CertApi, served: Served, parts: tuple[bytes, ...]
+    api: HttpsApi, served: Served, parts: tuple[bytes, ...]
 ) -> None:
     served.stream = pieces(*parts, breaks=True)
     assert list(api.watch(WATCH)) == ['{"a": 1}\n'] * bool(parts)
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-def test_who_reads_is_woken_by_the_end_from_another_thread(api: CertApi, served: Served, chunked: bool) -> None:
+def test_who_reads_is_woken_by_the_end_from_another_thread(api: HttpsApi, served: Served, chunked: bool) -> None:
     over, first, found = threading.Event(), threading.Event(), []
     served.stream, served.chunked = pieces(b'{"a": 1}\n', then=over), chunked
     stream = api.watch(WATCH)
@@ -336,7 +336,7 @@ def test_who_reads_is_woken_by_the_end_from_another_thread(api: CertApi, served:
     assert found == ['{"a": 1}\n']
 
 
-def test_sockets_of_watches_are_closed(api: CertApi, served: Served) -> None:
+def test_sockets_of_watches_are_closed(api: HttpsApi, served: Served) -> None:
     """A socket that is left to the collector warns, and warnings are errors here."""
     served.stream = pieces(b'{"a": 1}\n', b'{"b": 2}\n')
     streams = [api.watch(WATCH) for _ in range(3)]
@@ -361,7 +361,7 @@ def test_sockets_of_watches_are_closed(api: CertApi, served: Served) -> None:
     ],
 )
 def test_a_watch_that_is_refused_is_told(
-    api: CertApi, served: Served, answer: tuple[int, bytes], transient: bool, why: str
+    api: HttpsApi, served: Served, answer: tuple[int, bytes], transient: bool, why: str
 ) -> None:
     served.answer = lambda _path: answer
     with pytest.raises(ApiError, match=f"answered {answer[0]} to /api/v1/pods") as caught:
@@ -370,7 +370,7 @@ def test_a_watch_that_is_refused_is_told(
     gc.collect()
 
 
-def test_a_refusal_that_breaks_off_is_no_answer(api: CertApi, served: Served) -> None:
+def test_a_refusal_that_breaks_off_is_no_answer(api: HttpsApi, served: Served) -> None:
     served.length = 100
     served.close_after = True
     served.answer = lambda _path: status(503, "shutting down")
@@ -381,7 +381,7 @@ def test_a_refusal_that_breaks_off_is_no_answer(api: CertApi, served: Served) ->
 
 def test_where_nothing_answers_a_watch_is_told_so(pki: Certificates) -> None:
     with serving(pki.server, pki.authority) as missing:
-        api = CertApi(access(missing.url, pki))
+        api = HttpsApi(access(missing.url, pki))
     for _ in range(2):
         with pytest.raises(ApiError, match="does not answer") as caught:
             api.watch(WATCH)
@@ -393,7 +393,7 @@ def test_a_silent_watch_is_given_up(served: Served, pki: Certificates, monkeypat
     monkeypatch.setattr("tasks.kube.transport._QUIET", 0.3)
     served.stream = pieces(b"{}\n", then=over)
     began = time.monotonic()
-    stream = CertApi(access(served.url, pki)).watch(WATCH)
+    stream = HttpsApi(access(served.url, pki)).watch(WATCH)
     assert isinstance(stream, Lines)
     assert list(stream) == ["{}\n"]
     over.set()

@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from tasks.process.login import cached_logins
+from tasks.process.login import cache_of, cached_logins, forget, original
 
 
-def written(folder: Path, *, expiry: str | None = None, code: int = 0) -> tuple[dict[str, Any], Path]:
+def written(folder: Path, *, expiry: str | None = None, code: int = 0, wait: int = 0) -> tuple[dict[str, Any], Path]:
     """What a kubeconfig says of the login afterwards, and the file of answers."""
     status = {"token": "s3cr3t", **({"expirationTimestamp": expiry} if expiry else {})}
     (folder / "answer").write_text(json.dumps({"kind": "ExecCredential", "status": status}))
     program = folder / "login"
-    program.write_text(f'#!/bin/sh\necho "$1" >> {folder}/runs\ncat {folder}/answer\necho said >&2\nexit {code}\n')
+    ask = f"exec sleep {wait}\n" if wait else ""
+    program.write_text(f'#!/bin/sh\n{ask}echo "$1" >> {folder}/runs\ncat {folder}/answer\necho said >&2\nexit {code}\n')
     program.chmod(0o755)
     login = {"command": "login", "args": ["get-token"], "env": [{"name": "A", "value": "b"}]}
     text = json.dumps({"users": [{"name": "u", "user": {"exec": login}}]})
@@ -27,7 +28,8 @@ def written(folder: Path, *, expiry: str | None = None, code: int = 0) -> tuple[
     document = json.loads(cached_logins(text, folder / "kept", environ))
     found: dict[str, Any] = document["users"][0]["user"]["exec"]
     assert found["env"] == login["env"]
-    return found, folder / "kept"
+    assert original(found) == [str(folder / "login"), "get-token"]
+    return found, cache_of(folder / "kept")
 
 
 def run(login: dict[str, Any]) -> subprocess.CompletedProcess[str]:
@@ -48,6 +50,26 @@ def test_it_is_run_once_while_its_answer_is_good(tmp_path: Path, expiry: float |
     assert {each.result().stdout for each in answers} == {(tmp_path / "answer").read_text()}
     assert (tmp_path / "runs").read_text().split() == ["get-token"] * runs
     assert cache.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_answer_that_the_api_rejects_is_forgotten(tmp_path: Path) -> None:
+    login, cache = written(tmp_path)
+    forget(cache)  # there is none yet
+    for _ in range(2):
+        run(login)
+        forget(cache)
+    assert len((tmp_path / "runs").read_text().split()) == 2
+
+
+def test_one_that_waits_for_somebody_is_ended(tmp_path: Path) -> None:
+    login, cache = written(tmp_path, wait=20)
+    slow = Path(login["args"][2]).read_text().replace("PATIENCE = 30.0", "PATIENCE = -1.7")
+    (tmp_path / "login.py").write_text(slow)
+    login["args"][2] = str(tmp_path / "login.py")
+    done = run(login)
+    assert (done.returncode, done.stdout) == (124, "")
+    assert f"{tmp_path}/login was still running after 0.3 s, and ended with code 124\n" in done.stderr
+    assert cache.read_text() == ""
 
 
 def test_a_failure_is_the_programs_own_and_is_not_kept(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.real.conftest import Make
 from tests.real.project import Project, containers, run
@@ -32,8 +34,8 @@ def project(here: World, make: Make) -> Project:
     return result
 
 
-def existing(project: Project, task: str, *options: str, code: int = 0) -> str:
-    done = project.invoke(task, "--engine", "existing", "--context", CONTEXT, *options)
+def existing(project: Project, task: str, *options: str, code: int = 0, context: str = CONTEXT) -> str:
+    done = project.invoke(task, "--engine", "existing", "--context", context, *options)
     assert done.code == code, done.text
     return done.text
 
@@ -86,6 +88,35 @@ def test_up_puts_the_same_objects_in_and_touches_no_cluster(project: Project) ->
     assert "openframe-local" not in {item["metadata"]["name"] for item in project.objects("storageclasses")}
     assert "nothing to do" in existing(project, "up")
     existing(project, "status")
+
+
+def test_a_token_or_a_credential_plugin_is_enough_and_one_that_is_revoked_is_named(project: Project) -> None:
+    project.kubectl("create", "serviceaccount", "boss")
+    project.kubectl(
+        "create", "clusterrolebinding", "boss", "--clusterrole=cluster-admin", "--serviceaccount=default:boss"
+    )
+    token = project.kubectl("create", "token", "boss").strip()
+    version, theirs = "client.authentication.k8s.io/v1", project.environ["KUBECONFIG"]
+    end = f"{datetime.now(UTC) + timedelta(seconds=10):%Y-%m-%dT%H:%M:%SZ}"
+    answer = {"apiVersion": version, "kind": "ExecCredential", "status": {"token": token, "expirationTimestamp": end}}
+    program = Path(theirs).with_name("their-login")
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(answer)}\nEND\n")
+    program.chmod(0o755)
+    document = yaml.safe_load(Path(theirs).read_text())
+    login = {"exec": {"command": "./their-login", "apiVersion": version, "interactiveMode": "IfAvailable"}}
+    for name, user in {"by-token": {"token": token}, "by-plugin": login}.items():
+        document["users"].append({"name": name, "user": user})
+        cluster = document["contexts"][0]["context"]["cluster"]
+        document["contexts"].append({"name": name, "context": {"cluster": cluster, "user": name}})
+    Path(theirs).write_text(yaml.safe_dump(document))
+    for context in ("by-token", "by-plugin"):
+        assert "nothing to do" in existing(project, "up", context=context)
+    project.kubectl("delete", "serviceaccount", "boss")
+    time.sleep(11)  # the API server remembers a token for 10 s (kube-apiserver: `TokenSuccessCacheTTL`)
+    for context in ("by-token", "by-plugin"):
+        text = existing(project, "up", context=context, code=1)
+        assert f"user '{context}' in {theirs}" in text
+        assert token not in text
 
 
 def test_down_asks_and_removes_only_what_it_created(project: Project) -> None:

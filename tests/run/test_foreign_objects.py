@@ -10,9 +10,9 @@ import pytest
 
 from tasks.kube.apply import Refused
 from tasks.kube.client import Api, ApiError
+from tasks.kube.kubectl_transport import KubectlApi
 from tasks.kube.objects import Resources, key
 from tasks.kube.ownership import Foreign, created_by
-from tasks.kube.transport import KubectlApi
 from tasks.run.foreign_objects import create_or_update, delete
 from tests import given
 from tests.given_direct import DirectApi, refusal
