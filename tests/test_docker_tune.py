@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from tasks.facts.registries import Registry
 from tasks.host import daemon as places
 from tasks.host.daemon import Elsewhere
 from tasks.host.writer import NoRights
-from tasks.run.session import Session
 from tasks.run.task import Options, begin
 from tasks.settings.schema import Settings
 from tests.checks.given import engine as host
@@ -44,6 +43,13 @@ def wanted(**docker: Any) -> Settings:
         "mirror": True,
     }
     return settings(docker={**given, **docker})
+
+
+@pytest.fixture
+def no_rights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is root's, and sudo would ask for a password."""
+    monkeypatch.setattr("tasks.host.writer.replaceable", lambda _path: False)
+    monkeypatch.setattr("tasks.host.writer.rights", lambda _programs: Rights(root=False, sudo=False))
 
 
 @pytest.fixture
@@ -145,9 +151,7 @@ def test_a_launch_continues_without_the_change(
     assert engine.file.read_text() == before
 
 
-def test_without_rights_nothing_is_planned(tmp_path: Path, engine: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.host.writer.replaceable", lambda _path: False)
-    monkeypatch.setattr("tasks.host.writer.rights", lambda _programs: Rights(root=False, sudo=False))
+def test_without_rights_nothing_is_planned(tmp_path: Path, engine: Dockerd, no_rights: None) -> None:
     (step,) = tuning.steps(given(tmp_path, engine))
     assert "sudo would ask for a password" in str(step.skip)
 
@@ -183,10 +187,9 @@ def test_who_removes_the_caches_takes_the_mirror_out(tmp_path: Path, engine: Doc
     assert tuning.unmirrored(given(tmp_path, engine, host=None)) == []
 
 
-def test_an_irremovable_mirror_is_named(tmp_path: Path, engine: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_irremovable_mirror_is_named(tmp_path: Path, engine: Dockerd, request: pytest.FixtureRequest) -> None:
     act(tuning.steps(given(tmp_path, engine, cache=hub()))[0])
-    monkeypatch.setattr("tasks.host.writer.replaceable", lambda _path: False)
-    monkeypatch.setattr("tasks.host.writer.rights", lambda _programs: Rights(root=False, sudo=None))
+    request.getfixturevalue("no_rights")
     (step,) = tuning.unmirrored(given(tmp_path, engine))
     assert "docker-tune --undo" in str(step.skip)
 
@@ -222,6 +225,10 @@ def call(tmp_path: Path, programs: FakePrograms, *, undo: bool = False, **more: 
     return run(tuning.docker_tune, result, undo=undo)
 
 
+def latest(folder: Path) -> Any:
+    return json.loads((folder / "openframe-logs" / "latest.json").read_text())
+
+
 def test_merged_and_given_back(tmp_path: Path, well: Dockerd) -> None:
     assert call(tmp_path, restarted(well, CACHE)) == 0
     assert well.values == (10, 8, [OURS])
@@ -230,17 +237,13 @@ def test_merged_and_given_back(tmp_path: Path, well: Dockerd) -> None:
     assert call(tmp_path, restarted(well), undo=True) == 0
     assert well.values == (3, 5, [])
     assert {path.name: path.read_text() for path in well.file.parent.iterdir()} == {"daemon.json": OTHERS}
-    record = json.loads((tmp_path / "openframe-logs" / "latest.json").read_text())
-    assert record["task"] == "docker-tune"
-    assert record["outcome"] == "ok"
+    assert (latest(tmp_path)["task"], latest(tmp_path)["outcome"]) == ("docker-tune", "ok")
 
 
-def test_how_to_get_the_missing_cache(tmp_path: Path, well: Dockerd, capsys: pytest.CaptureFixture[str]) -> None:
+def test_how_to_get_the_missing_cache(tmp_path: Path, well: Dockerd) -> None:
     assert call(tmp_path, restarted(well)) == 0
     assert well.values == (10, 8, [])
-    record = json.loads((tmp_path / "openframe-logs" / "latest.json").read_text())
-    assert "invoke registry creates it" in record["steps"][0]["why"]
-    capsys.readouterr()
+    assert "invoke registry creates it" in latest(tmp_path)["steps"][0]["why"]
 
 
 def test_on_docker_desktop_the_steps_are_told(tmp_path: Path, well: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,9 +255,7 @@ def test_on_docker_desktop_the_steps_are_told(tmp_path: Path, well: Dockerd, mon
     assert well.file.read_text() == OTHERS
 
 
-def test_without_rights(tmp_path: Path, well: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.host.writer.replaceable", lambda _path: False)
-    monkeypatch.setattr("tasks.host.writer.rights", lambda _programs: Rights(root=False, sudo=None))
+def test_without_rights(tmp_path: Path, well: Dockerd, no_rights: None) -> None:
     programs = restarted(well, CACHE)
     with pytest.raises(NoRights, match="nothing was changed"):
         call(tmp_path, programs)
@@ -285,13 +286,7 @@ def test_undoing_needs_no_engine(tmp_path: Path, well: Dockerd, monkeypatch: pyt
 
 def test_nothing_to_undo(tmp_path: Path, well: Dockerd) -> None:
     assert call(tmp_path, restarted(well), undo=True) == 0
-    record = json.loads((tmp_path / "openframe-logs" / "latest.json").read_text())
-    assert record["steps"][0]["state"] == "skipped"
-
-
-def real_session(root: Path, environ: Mapping[str, str], sets: Sequence[str] = ()) -> Session:
-    (root / "config").mkdir()
-    return begin(Options(task="docker-tune", sets=tuple(sets)), root, environ)
+    assert latest(tmp_path)["steps"][0]["state"] == "skipped"
 
 
 @pytest.mark.parametrize(
@@ -302,11 +297,10 @@ def test_by_sudo_no_folder_of_the_users_becomes_roots(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, environ: Mapping[str, str], own: bool
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: user)
+    (tmp_path / "config").mkdir()
     logs = str(tmp_path / "logs")
-    result = real_session(
-        tmp_path, {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state"), "DEPLOY_LOG_DIR": logs, **environ}
-    )
-    found = tuning._with_logs_of_its_own(result)
+    folders = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state"), "DEPLOY_LOG_DIR": logs}
+    found = tuning._with_logs_of_its_own(begin(Options(task="docker-tune"), tmp_path, {**folders, **environ}))
     assert found.settings.log_dir == (str(tmp_path / "state" / "openframe" / "openframe-logs") if own else logs)
 
 

@@ -12,6 +12,7 @@ from tasks.core.imageref import Reference, parse
 from tasks.engine.step import Context, Step
 from tasks.facts.backend import K3d
 from tasks.process.command import CommandFailed
+from tasks.run.images import size_of
 from tasks.settings.derived import helper_images, host_images, k3s_image, pull_name
 from tests.checks.given import engine
 from tests.given import act, facts, settings
@@ -114,13 +115,7 @@ def test_a_pull_and_its_progress(tmp_path: Path) -> None:
     assert (report.why, report.exit_code) == ("pulled", 0)
     assert fake.lines == [f"docker pull {K3S}"]
     assert fake.commands[0].deadline == step.deadline == 77
-    assert output == [
-        "0 of 1 layers",
-        "0 of 2 layers",
-        "0 of 2 layers",
-        "1 of 2 layers",
-        "2 of 2 layers",
-    ]
+    assert output == [f"{done} of {layers} layers" for done, layers in ((0, 1), (0, 2), (0, 2), (1, 2), (2, 2))]
 
 
 @pytest.mark.parametrize(
@@ -141,32 +136,24 @@ def test_what_can_pass_is_tried_again_and_the_rest_is_not(tmp_path: Path, text: 
     assert caught.value.transient is transient
 
 
-def test_through_a_cache_it_tells_what_came(tmp_path: Path) -> None:
-    from tasks.run.images import size_of
-
-    class Told(K3d):
+@pytest.mark.parametrize(
+    ("silent", "why", "size"),
+    [(False, "through cache, 55 MB", 55_000_000), (True, "through cache", None)],  # no other layer had to come
+)
+def test_through_a_cache_it_tells_what_came(tmp_path: Path, silent: bool, why: str, size: int | None) -> None:
+    class Cached(K3d):
         def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
             assert (port, image.repository) == (5051, "rancher/k3s")
+            if silent:
+                raise NotFetched("the cache answered 500")
             return {"sha256:0123456789ab" + "0" * 52: 55_000_000, "sha256:ba9876543210" + "0" * 52: 104_000_000}
 
     fake = FakePrograms(answers={"docker pull": PULL}, otherwise=Answer())
-    there = facts(tmp_path, fake, images={K3S: False}, backend=Told())
+    there = facts(tmp_path, fake, images={K3S: False}, backend=Cached())
     there.outputs.registry_ports["cache"] = 5051
     (step,) = prepull.steps(there, caches={K3S: ("cache", "registry: cache")})
-    assert act(step).why == "through cache, 55 MB"  # of the other layer nothing had to come
-    assert size_of(there, K3S) == 55_000_000
-
-
-def test_a_cache_that_does_not_tell_is_no_failure(tmp_path: Path) -> None:
-    class Silent(K3d):
-        def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
-            raise NotFetched("the cache answered 500")
-
-    fake = FakePrograms(answers={"docker pull": PULL}, otherwise=Answer())
-    there = facts(tmp_path, fake, images={K3S: False}, backend=Silent())
-    there.outputs.registry_ports["cache"] = 5051
-    (step,) = prepull.steps(there, caches={K3S: ("cache", "registry: cache")})
-    assert act(step).why == "through cache"
+    assert act(step).why == why
+    assert size_of(there, K3S) == size
 
 
 # -- platforms ----------------------------------------------------------------------------------------------
