@@ -47,7 +47,6 @@ _PAUSE = "docker.io/rancher/mirrored-pause:3.6"
             "cannot pull nope:1",
         ),
         ("Failed", 'Error: secret "db" not found', "secret-missing", True, "takes its environment"),
-        ("Failed", 'Error: exec: "serve": executable file not found', "container-start", True, "executable file"),
         (
             "FailedCreatePodSandBox",
             (
@@ -69,21 +68,10 @@ _PAUSE = "docker.io/rancher/mirrored-pause:3.6"
             False,
             "no space left on device",
         ),
-        (
-            "FailedCreatePodSandBox",
-            f'{_SANDBOX}failed to setup network for sandbox "0a": open /run/flannel/subnet.env: no such file',
-            "pod-network",
-            True,
-            "subnet.env",
-        ),
         ("FailedMount", 'MountVolume.SetUp failed: secret "app-tls" not found', "secret-missing", True, "its volumes"),
         ("FailedAttachVolume", "/data is not a directory", "volume-mount", True, "/data"),
-        ("ProvisioningFailed", 'storageclass.storage.k8s.io "fast" not found', "storage-class", False, "'fast'"),
         ("FailedBinding", "no storage class is set", "storage-class", False, "no volume"),
         ("FailedScheduling", "0/1 nodes are available: 1 Insufficient memory.", "memory-short", True, "memory"),
-        ("FreeDiskSpaceFailed", "Wanted to free 95288 bytes", "disk-full", True, "Wanted to free"),
-        ("Unhealthy", "HTTP probe failed with statuscode: 503", "probe", True, "statuscode: 503"),
-        ("BackOff", "Back-off restarting failed container app", "crash", True, "Back-off"),
     ],
 )
 def test_what_an_event_says(reason: str, message: str, cause: str, transient: bool, output: str) -> None:

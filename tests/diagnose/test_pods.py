@@ -106,12 +106,8 @@ def test_images_that_do_not_come(reason: str, message: str, cause: str, transien
 @pytest.mark.parametrize(
     ("reason", "message", "cause", "transient"),
     [
-        ("InvalidImageName", "repository name (library/A) must be lowercase", "image-name", False),
-        ("ErrImageNeverPull", 'Container image "x" is not present', "image-never-pulled", False),
         ("CreateContainerConfigError", 'secret "db-password" not found', "secret-missing", True),
-        ("CreateContainerConfigError", "couldn't find key url in ConfigMap web/app", "configmap-missing", True),
         ("CreateContainerConfigError", "container has runAsNonRoot", "container-config", False),
-        ("RunContainerError", 'exec: "serve": executable file not found in $PATH', "container-start", False),
         ("CreateContainerError", "context deadline exceeded", "container-start", True),
     ],
 )
