@@ -12,7 +12,20 @@ from tasks.core.errors import BadInput
 from tasks.core.units import quantity
 from tasks.facts.facts import Facts
 from tasks.kube.drift import differences
-from tasks.kube.objects import Key, display, fill, finish, is_marked, is_namespace, key, opened, repeat, unmarked
+from tasks.kube.objects import (
+    Key,
+    digest,
+    display,
+    fill,
+    finish,
+    is_marked,
+    is_namespace,
+    key,
+    opened,
+    repeat,
+    unmarked,
+)
+from tasks.settings.needs import own_steps
 from tasks.settings.valid import SYSTEM_NAMESPACES, dns_label
 
 if TYPE_CHECKING:
@@ -298,3 +311,21 @@ def refuse_foreign_objects(facts: Facts, parts: Collection[str]) -> None:
             found[f"{release.namespace}/release/{release.name}"] = installed_by(installed)
     if found:
         raise refused(f"the cluster of context '{facts.cluster.name}'", found)
+
+
+def marker_key(facts: Facts, name: str) -> Key:
+    """The key of the object that records a step. On a foreign cluster other environments may have one of that name.
+
+    There it is in the first of the launch's namespaces that existed before: the login may be limited to these.
+    """
+    if facts.owns_cluster:
+        return Key("v1", "ConfigMap", "kube-system", f"openframe-step-{name}")
+    home = next((each for each in namespace_names(facts) if is_foreign(facts, each)), "default")
+    return Key("v1", "ConfigMap", home, f"openframe-step-{name}-{digest(facts.environment)}")
+
+
+def marker_keys(facts: Facts, parts: Collection[str]) -> list[Key]:
+    """The keys of all records that a launch of these parts reads."""
+    if "steps" not in parts:
+        return []
+    return [marker_key(facts, step.name) for step in own_steps(facts.settings) if step.inputs is not None]

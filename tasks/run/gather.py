@@ -23,7 +23,7 @@ from tasks.kube.client import ApiError, RetryingApi, ready
 from tasks.kube.credentials import credentials
 from tasks.kube.objects import key
 from tasks.process.programs import Programs
-from tasks.run.desired import desired_keys, desired_namespaces
+from tasks.run.desired import desired_keys, desired_namespaces, marker_keys
 from tasks.run.engine_queries import engine_queries
 from tasks.settings.derived import NEEDS_CLUSTER, k3s_image, push_container, registries_in_use
 from tasks.settings.rules import releases
@@ -265,8 +265,6 @@ def with_live(facts: Facts, parts: Collection[str]) -> Facts:
     from tasks.facts.running import read_live
 
     if facts.settings.steps:
-        from tasks.run.own_command import marker_keys
-
         keys += marker_keys(facts, parts)
     by_release = {(release.namespace, release.name): release.wait_for_jobs for release in facts.releases}
     return replace(facts, live=read_live(api, keys, by_release))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from tasks.kube.objects import Key, Resources, digest, fill, finish, is_secret, 
 from tasks.kube.releases import releases
 from tasks.process.command import Command, CommandFailed, DeadlinePassed, ProgramMissing
 from tasks.process.programs import Programs
+from tasks.run.desired import marker_key
 from tasks.settings.derived import context_name, own_name
 from tasks.settings.needs import BUILD, MANIFESTS, RELEASE, STEP, TASK, Target, own_steps, refuse_unknown
 from tasks.settings.origin import masked
@@ -261,20 +262,6 @@ def _digest(step: OwnStep, path: Path) -> str:
 def _unreadable(step: OwnStep, path: Path, error: OSError) -> BadInput:
     why = error.strerror or str(error)
     return BadInput(f"{path} is an input of steps.{step.name}", why=why, fix="make it readable")
-
-
-def marker_key(facts: Facts, name: str) -> Key:
-    """The key of the object that records a step. On a foreign cluster other environments may have one of that name."""
-    if facts.owns_cluster:
-        return Key("v1", "ConfigMap", "kube-system", f"openframe-step-{name}")
-    return Key("v1", "ConfigMap", "default", f"openframe-step-{name}-{digest(facts.environment)}")
-
-
-def marker_keys(facts: Facts, parts: Collection[str]) -> list[Key]:
-    """The keys of all records that a launch of these parts reads."""
-    if "steps" not in parts:
-        return []
-    return [marker_key(facts, step.name) for step in own_steps(facts.settings) if step.inputs is not None]
 
 
 def marker(facts: Facts, step: OwnStep, mark: str, needs: Sequence[Target]) -> dict[str, Any]:

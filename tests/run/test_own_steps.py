@@ -16,8 +16,10 @@ from tasks.facts.builds import BuildState
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
+from tasks.kube.objects import key
 from tasks.run import apply, builds, own_steps
-from tasks.run.own_command import fingerprint, marker, marker_key, marker_keys, refuse_unset
+from tasks.run.desired import marker_key, marker_keys
+from tasks.run.own_command import fingerprint, marker, refuse_unset
 from tasks.settings.derived import (
     API_READY,
     CREATE_CLUSTER,
@@ -32,7 +34,7 @@ from tasks.settings.derived import (
 )
 from tasks.settings.needs import references
 from tests import given
-from tests.given_live import FakeApi, Object, reached, stored
+from tests.given_live import FakeApi, Object, created, obj, reached, stored
 
 RELEASES: list[dict[str, Any]] = [
     {"name": "db", "namespace": "data", "chart": "./c"},
@@ -282,6 +284,13 @@ def test_a_foreign_cluster_remembers_each_environment_for_itself(tmp_path: Path)
     one, other = (facts(tmp_path, {"inputs": []}, engine="existing", environment=name) for name in ("a", "b"))
     assert marker_key(one, "s0") != marker_key(other, "s0")
     assert marker_key(one, "s0").namespace == "default"
+
+
+def test_there_it_is_in_a_namespace_that_existed_before_since_a_login_may_be_limited_to_it(tmp_path: Path) -> None:
+    spaces = [created(obj("Namespace", "data"), "a"), obj("Namespace", "apps")]
+    there = given.live(objects={key(each): each for each in spaces})
+    made = facts(tmp_path, {"inputs": []}, engine="existing", environment="a", live=there)
+    assert marker_key(made, "s0").namespace == "apps"
 
 
 def test_a_secret_that_is_not_set_is_told_before_anything_starts(tmp_path: Path) -> None:
