@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping
@@ -81,43 +80,25 @@ def write_private(path: Path, text: str) -> None:
     write_whole(path, text, mode=0o600)
 
 
-def rooted(text: str, environ: Mapping[str, str]) -> str:
-    """One context's kubeconfig, with paths relative to the user's file that has its user.
-
-    `kubectl config view --flatten` does not resolve `tokenFile` and the path of a credential plugin.
-    """
-    from tasks.core import yaml
-
-    document, changed = yaml.load(text) or {}, False
-    for row in document.get("users") or ():
-        user = row.get("user") or {}
-        for part, field in ((user, "tokenFile"), (user.get("exec") or {}, "command")):
-            given = str(part.get(field) or "")
-            if not given or Path(given).is_absolute() or (field == "command" and "/" not in given):
-                continue
-            file = file_of_user(environ, row["name"])
-            part[field], changed = str(file.parent / given) if file else given, file is not None
-    return json.dumps(document) if changed else text
-
-
-def file_of_user(environ: Mapping[str, str], name: str) -> Path | None:
-    """The user's file that has a user of that name: the first one counts, as for kubectl."""
-    return next((path.absolute() for path in _files(environ) if _row(_readable(path), "users", name)), None)
-
-
 def target(environ: Mapping[str, str]) -> Path:
     """The user's file for entries: the first of KUBECONFIG, else ~/.kube/config."""
-    return _files(environ)[0]
+    return files(environ)[0]
 
 
-def _files(environ: Mapping[str, str]) -> list[Path]:
+def files(environ: Mapping[str, str]) -> list[Path]:
+    """The user's files, in the order in which entries are looked for."""
     given = [part for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part] or ["~/.kube/config"]
     return [home(environ) / each[2:] if each.startswith("~/") else Path(each) for each in given]
 
 
+def file_of_user(environ: Mapping[str, str], name: str) -> Path | None:
+    """The user's file that has a user of that name: the first one counts, as for kubectl."""
+    return next((path.absolute() for path in files(environ) if _row(readable(path), "users", name)), None)
+
+
 def contexts(environ: Mapping[str, str]) -> list[str]:
     """Names of the contexts in the user's files. Raises `Unfit`."""
-    found = [_read(path)[1] for path in _files(environ)]
+    found = [_read(path)[1] for path in files(environ)]
     return [str(row["name"]) for each in found for row in each.get("contexts") or () if "name" in row]
 
 
@@ -178,9 +159,17 @@ def remove(path: Path, name: str) -> bool:
     return _update(path, edit)
 
 
+def readable(path: Path) -> dict[str, Any]:
+    """A file's value as kubectl reads it; empty if it cannot be read."""
+    try:
+        return _read(path)[1]
+    except LaunchError:
+        return {}
+
+
 def names_context(path: Path, name: str) -> bool:
     """Whether the file has a context of that name. An unreadable file has none."""
-    return _row(_readable(path), "contexts", name) is not None
+    return _row(readable(path), "contexts", name) is not None
 
 
 def leads_to(path: Path, name: str, own: str, port: int | None) -> bool:
@@ -189,7 +178,7 @@ def leads_to(path: Path, name: str, own: str, port: int | None) -> bool:
     A cluster on another engine may have the same name. Compared by certificate authority; without a private one,
     by the port of this machine at which the cluster's API is published.
     """
-    found = _cluster(_readable(path), name)
+    found = _cluster(readable(path), name)
     with contextlib.suppress(AttributeError, KeyError, ValueError):  # nothing is known of an incomplete one
         return bool(found.get(_AUTHORITY) == dict(_entry(own))["clusters"]["cluster"][_AUTHORITY])
     with contextlib.suppress(ValueError):  # a port that is none
@@ -199,12 +188,12 @@ def leads_to(path: Path, name: str, own: str, port: int | None) -> bool:
 
 def current_context(path: Path) -> str:
     """The file's current context; empty if it has none."""
-    return str(_readable(path).get("current-context") or "")
+    return str(readable(path).get("current-context") or "")
 
 
 def has_entry(path: Path, entry: str) -> bool:
     """Whether the file has the entry of a private kubeconfig as desired."""
-    document, rows = _readable(path), _entry(entry)
+    document, rows = readable(path), _entry(entry)
     return bool(rows) and all(_same(_row(document, part, row["name"]), row) for part, row in rows)
 
 
@@ -336,14 +325,6 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         if rows is not None and (not isinstance(rows, list) or any(not isinstance(row, dict) for row in rows)):
             raise Unfit(path, f"'{part}' is not a list of entries")
     return text, document
-
-
-def _readable(path: Path) -> dict[str, Any]:
-    """A file's value as kubectl reads it; empty if it cannot be read."""
-    try:
-        return _read(path)[1]
-    except LaunchError:
-        return {}
 
 
 def _update(path: Path, edit: Callable[[dict[str, Any]], None]) -> bool:

@@ -358,22 +358,14 @@ def write_kubeconfig(programs: Programs, paths: ClusterPaths, context: str) -> C
     or in the same file later: programs of a running call must not be redirected by another call.
     Raises `BadInput` for a context that does not exist.
     """
-    from tasks.clients import kubectl
-    from tasks.clients.kubeconfig import rooted, write_private
+    from tasks.clients.kubeconfig import write_private
+    from tasks.clients.kubeconfig_context import of_context, rooted
     from tasks.core.files import sha256
-    from tasks.process.command import CommandFailed
     from tasks.process.login import cached_logins
 
-    try:
-        flattened = programs.run(kubectl.flattened(context), quiet=True).out
-    except CommandFailed as error:
-        listed = programs.run(kubectl.contexts())
-        names, why = listed.out.splitlines(), error.last_line()
-        if listed.code or context in names:
-            raise BadInput(f"the context '{context}' cannot be used", why=why, fix="correct the kubeconfig") from None
-        fix = f"use one of: {', '.join(names)}" if names else "set KUBECONFIG to the file that has it"
-        raise BadInput(f"your kubeconfig has no context '{context}'", why=why, fix=fix) from None
-    flattened = rooted(flattened, programs.env)
+    flattened = rooted(of_context(programs.env, context) or "", programs.env)
+    if credentials(flattened) is None:  # kubectl is needed anyway, or reports what is wrong
+        flattened = rooted(_by_kubectl(programs, context), programs.env)
     found = replace(paths, access=f"kubeconfig-{sha256(flattened, 16)}")
     write_private(found.kubeconfig, cached_logins(flattened, found.kubeconfig, programs.env))
     for each in paths.state.glob("kubeconfig-*"):  # outdated and unused: they contain credentials
@@ -381,3 +373,19 @@ def write_kubeconfig(programs: Programs, paths: ClusterPaths, context: str) -> C
             if not each.name.startswith(found.access) and each.stat().st_mtime < time.time() - _OLD:
                 each.unlink()
     return found
+
+
+def _by_kubectl(programs: Programs, context: str) -> str:
+    """The context as kubectl reads it. Raises `BadInput`."""
+    from tasks.clients import kubectl
+    from tasks.process.command import CommandFailed
+
+    try:
+        return programs.run(kubectl.flattened(context), quiet=True).out
+    except CommandFailed as error:
+        listed = programs.run(kubectl.contexts())
+        names, why = listed.out.splitlines(), error.last_line()
+        if listed.code or context in names:
+            raise BadInput(f"the context '{context}' cannot be used", why=why, fix="correct the kubeconfig") from None
+        fix = f"use one of: {', '.join(names)}" if names else "set KUBECONFIG to the file that has it"
+        raise BadInput(f"your kubeconfig has no context '{context}'", why=why, fix=fix) from None
