@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -241,13 +242,18 @@ def _template(
         "NODE_BLOCK": blocks,
     }
     found: list[dict[str, Any]] = []
-    for document in documents(read_text(root / name, "a template of base resources"), name):
-        for _, given in opened(document.value, document.place):
-            obj: Any = given
-            for placeholder, texts in repeated.items():
-                obj = repeat(obj, placeholder, texts)
-            found.append(fill(obj, values))
+    for given in _parsed(read_text(root / name, "a template of base resources"), name):
+        obj: Any = given
+        for placeholder, texts in repeated.items():
+            obj = repeat(obj, placeholder, texts)
+        found.append(fill(obj, values))
     return found
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed(text: str, name: str) -> tuple[dict[str, Any], ...]:
+    """The objects of a template; a launch needs them up to four times."""
+    return tuple(obj for each in documents(text, name) for _place, obj in opened(each.value, each.place))
 
 
 def ingress_namespace(settings: Settings) -> str:

@@ -50,6 +50,8 @@ def refuse_forbidden(facts: Facts, parts: Collection[str], steps: Sequence[Step]
     What charts contain is only known when they are rendered.
     """
     api, running = facts.api(), {step.name for step in steps if step.skip is None}
+    if not running:
+        return  # nothing to do: no object is compared once more
     homes = {release.namespace for release in facts.releases if install_name(release) in running}
     _refuse(facts, [*_for_objects(facts, Resources(api), parts, homes), *_for_releases(sorted(homes))])
 
