@@ -6,8 +6,6 @@ shell. A container with an engine outside of it has the machine id of an image, 
 one, the state folder counts instead. OPENFRAME_OWNER names an owner that several users or job containers share.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

@@ -1,7 +1,5 @@
 """The Docker engine: its properties, where it runs, and its share of the machine."""
 
-from __future__ import annotations
-
 import contextlib
 import ipaddress
 import json

@@ -1,7 +1,5 @@
 """The local machine: disk and kernel limits of its engine, permissions of its user, and DNS."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The usable resources of this machine: CPUs and memory within cgroups and CPU affinity."""
 
-from __future__ import annotations
-
 import math
 import platform
 import sys

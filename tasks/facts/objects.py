@@ -1,7 +1,5 @@
 """All objects of a cluster by kind: in namespaces, or those that an environment created."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple

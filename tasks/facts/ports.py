@@ -1,7 +1,5 @@
 """Which ports of this machine are in use, by what, and alternatives."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import ipaddress

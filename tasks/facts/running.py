@@ -1,7 +1,5 @@
 """What runs in a cluster: releases and their workloads, nodes, the API's endpoints, and kube-system."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

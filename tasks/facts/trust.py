@@ -4,8 +4,6 @@ Python from python.org on a Mac has none until its script "Install Certificates"
 none at all: then the system's own bundle is searched for in the usual places.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import re

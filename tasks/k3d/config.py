@@ -1,7 +1,5 @@
 """The generated k3d configuration, a v1alpha5 file."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

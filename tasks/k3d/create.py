@@ -1,7 +1,5 @@
 """The creation of a cluster until its API is ready, with other ports if one is taken; and fixes for k3d's output."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

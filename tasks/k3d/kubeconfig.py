@@ -1,7 +1,5 @@
 """A cluster's kubeconfigs: this project's private one, and the entry in the user's own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path

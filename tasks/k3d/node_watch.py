@@ -6,8 +6,6 @@ k3s has ended in a container that keeps running (k3d 5.9, `k3d-entrypoint.sh`): 
 if it was killed and has written nothing, its absence from the container's processes.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import threading

@@ -1,7 +1,5 @@
 """The container of one registry: its configuration and creation."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import tarfile

@@ -10,8 +10,6 @@ them see the engine, so each creates a volume there, with a label and no content
 A lease is over when its process has ended, if that can be seen from here, or when its time is over.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Everything that was created for a cluster, found by exact label, and the steps that remove it."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import time

@@ -1,7 +1,5 @@
 """A cluster over saved data: volumes are filled before k3d creates the nodes, which then find that data."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import partial
 from typing import Any

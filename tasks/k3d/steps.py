@@ -1,7 +1,5 @@
 """The steps that create a cluster, start it, or add to it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """The API server of rehearsed clusters: responses to requests at a port of this machine."""
 
-from __future__ import annotations
-
 import json
 import re
 import time

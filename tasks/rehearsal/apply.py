@@ -1,7 +1,5 @@
 """Simulated server-side apply: objects are created or merged, with the manager of each field."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

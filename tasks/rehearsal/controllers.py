@@ -2,8 +2,6 @@
 namespaces, services and others.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The simulated docker: the engine and its containers."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable

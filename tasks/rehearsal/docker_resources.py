@@ -1,7 +1,5 @@
 """The simulated docker: images, networks, volumes, and contents of containers; its output."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

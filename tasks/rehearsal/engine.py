@@ -4,8 +4,6 @@ The future of a container is written when it is started: ends of its `lives` and
 future, and readers see those whose time has come. So no process is needed for a container.
 """
 
-from __future__ import annotations
-
 import os
 import time
 import zlib

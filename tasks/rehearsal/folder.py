@@ -8,8 +8,6 @@ machine.json    fields of `docker info` that differ from this machine (optional)
 versions.json   the version of helm, if not the one of `VERSIONS` (optional)
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import json

@@ -3,8 +3,6 @@
 Charts are generated from their names: a Deployment and its Service. A release's revisions are Secrets, as in Helm.
 """
 
-from __future__ import annotations
-
 import base64
 import gzip
 import io

@@ -1,7 +1,5 @@
 """The simulated k3d: clusters created from a config file (v1alpha5), started and deleted, and agents added."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The simulated kubectl, and how it and helm reach a rehearsed cluster: by the port in a kubeconfig."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

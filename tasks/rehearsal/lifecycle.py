@@ -5,8 +5,6 @@ agent: `ready` (it is registered). Objects of a new cluster itself are in k3s.js
 with its name for `--disable`; `later` ones appear when k3s's Helm jobs are done.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

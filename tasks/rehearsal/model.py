@@ -6,8 +6,6 @@ Steps that wait are no work of their own: they end with activities of the cluste
 cause them. The names of those activities start with a `~`; the type of a step is its `work`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -134,7 +132,7 @@ def load_profile(root: Path, name: str) -> Profile:
         odd = ", ".join(sorted(set(value) - set(known))) if isinstance(value, dict) else "it is not a mapping"
         raise BadInput(f"{path} is not a time profile", why=odd, fix="record it again, or remove those names")
     figures: dict[str, Any] = {
-        key: _cost(path, key, part) if known[key].type == "Cost" else part for key, part in value.items()
+        key: _cost(path, key, part) if known[key].type is Cost else part for key, part in value.items()
     }
     return Profile(**figures)
 

@@ -4,8 +4,6 @@ Programs called by a task run in its own process: starting one takes as long as 
 caller they behave like programs: output as it arrives, a deadline, termination on demand, exit codes of signals.
 """
 
-from __future__ import annotations
-
 import getopt
 import os
 import signal

@@ -1,7 +1,5 @@
 """One server-side apply for objects that differ from those in the cluster."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial

@@ -1,7 +1,5 @@
 """Loads a bundle's images into the engine and the caches; checks what the bundle lacks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path

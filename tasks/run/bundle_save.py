@@ -1,7 +1,5 @@
 """Finds and downloads the contents of a bundle concurrently, and writes the file if it differs from the old one."""
 
-from __future__ import annotations
-
 import fnmatch
 import json
 import os

@@ -4,8 +4,6 @@ Creating fails if an object of that name exists, and an update or a deletion giv
 server itself rejects one that others created in the meantime.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode

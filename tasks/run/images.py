@@ -4,8 +4,6 @@ Fetched images are recorded for as long as the cache is the same container; the 
 rendered chart, for as long as chart and values are the same. Names outlive purged caches.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

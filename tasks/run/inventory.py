@@ -3,8 +3,6 @@
 Removed is everything that this project created there and others do not use.
 """
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

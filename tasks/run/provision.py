@@ -1,7 +1,5 @@
 """Brings a cluster to the state of a plan: created, started, recreated, or completed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Protocol

@@ -1,7 +1,5 @@
 """The push registry and the pull-through caches, shared by all clusters of this engine."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 

@@ -6,8 +6,6 @@ an object is valid: the one in the cluster belongs to the release's last revisio
 again, without blocking the others; what nothing can provide is an error at once.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """`make tools` runs `python -m tasks.run.tools`. Not an invoke task: the others download programs, too."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ In reverse order of needs: custom resources first, while their controllers can s
 those that others need last; then other objects, unused CRDs, and namespaces without objects of others.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any

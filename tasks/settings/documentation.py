@@ -1,7 +1,5 @@
 """The list of all settings and their JSON schema, generated from the tree: `python -m tasks.settings.documentation`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

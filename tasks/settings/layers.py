@@ -1,7 +1,5 @@
 """Layers of settings: a profile, the environment, options of the command line."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path as File

@@ -4,8 +4,6 @@ k3d's command line reads the first `@` as the start of the filters, and needs `\
 filters follow the last `@`, if they are valid filters: an address with a login needs no backslash. `\@` still works.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -4,8 +4,6 @@ Models are frozen and reject unknown names; their mappings are immutable. Sizes 
 notation (2G is 2 GiB); durations are seconds, or texts such as 5m.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, model_validator

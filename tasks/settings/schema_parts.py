@@ -3,8 +3,6 @@
 For the names allowed in `needs` and `before` of a step see `references`.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo

@@ -4,8 +4,6 @@ Mappings and lists are immutable: the tree is shared by plans, threads and recor
 that JSON, equality and isinstance work; a copy may be changed.
 """
 
-from __future__ import annotations
-
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Valid spellings of single values: booleans, numbers, sizes and lists of words."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from collections.abc import Callable

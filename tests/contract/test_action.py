@@ -1,7 +1,5 @@
 """The composite action, the workflow that shows it, and the script behind it name the same things."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Commands and settings in README and docs are ones that there are."""
 
-from __future__ import annotations
-
 import copy
 import os
 import re

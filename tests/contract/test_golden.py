@@ -3,8 +3,6 @@
 A difference that is meant is written with `UPDATE_GOLDEN=1 make test ARGS=tests/contract`, and its diff is reviewed.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

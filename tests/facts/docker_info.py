@@ -1,7 +1,5 @@
 """What `docker info --format '{{json .}}'` printed, less what nobody reads."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from tasks.facts.engine import Here

@@ -1,7 +1,5 @@
 """Containers as `docker container inspect` prints them, less what nobody reads; names and labels can be others."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Where a launch goes: what each backend makes, and that nothing else knows them by name."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """Tags of builds: known before anything is built, and new when the inputs of an image change."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

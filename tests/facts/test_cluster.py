@@ -1,7 +1,5 @@
 """The state of a cluster and of its containers, from what `docker container inspect` prints."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any

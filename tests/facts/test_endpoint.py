@@ -1,7 +1,5 @@
 """The engine that docker would use, and what it shares with a process in a container; on a host nothing is queried."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

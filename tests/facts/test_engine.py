@@ -1,7 +1,5 @@
 """The engine from docker's own words, and what is said where there is none."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

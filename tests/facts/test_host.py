@@ -1,7 +1,5 @@
 """What is read of this machine."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

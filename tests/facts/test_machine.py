@@ -1,7 +1,5 @@
 """What a process may use, from cgroup files as kernels write them, and the size of a launch that follows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The user's own manifests."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

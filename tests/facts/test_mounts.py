@@ -1,7 +1,5 @@
 """Files that nodes mount from the state folder, after somebody has deleted it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

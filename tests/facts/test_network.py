@@ -1,7 +1,5 @@
 """Proxies and certificate authorities of caches and nodes: as configured, or from the environment."""
 
-from __future__ import annotations
-
 import ssl
 from pathlib import Path
 from typing import Any

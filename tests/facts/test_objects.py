@@ -1,7 +1,5 @@
 """What is in a cluster, read once for all parts of a plan; every kind of the API, once."""
 
-from __future__ import annotations
-
 import threading
 import time
 

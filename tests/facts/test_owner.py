@@ -1,7 +1,5 @@
 """Whose a cluster is: the same user from every shell and clone, and nobody else."""
 
-from __future__ import annotations
-
 import os
 import pwd
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Ports: what Docker lists, what listens, and what is chosen instead."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

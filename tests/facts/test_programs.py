@@ -1,7 +1,5 @@
 """Versions as the programs print them, when they are queried, which are accepted, and what the pins say."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Registry containers, as the engine reports them; pulls that fail in a node behind a cache."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Secrets as objects, what is left out, and that no value is seen outside the objects."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Where a secret's value comes from, what is no part of it, and that no error gives it away."""
 
-from __future__ import annotations
-
 import base64
 import os
 import traceback

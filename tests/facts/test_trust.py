@@ -1,7 +1,5 @@
 """Whose certificates are trusted: what variables name, Python's own, the system's, or the bundle."""
 
-from __future__ import annotations
-
 import ssl
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The server that the tests of downloads ask."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

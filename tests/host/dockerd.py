@@ -4,8 +4,6 @@ From moby's `daemon/reload.go` and `daemon/config/config.go`: numbers go back to
 mirrors stay; a file that it refuses changes nothing, and no event tells of it.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """A web server on this machine with a scripted behaviour for each request."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import re

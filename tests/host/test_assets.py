@@ -1,7 +1,5 @@
 """Checksum files as they are published, and files that are none."""
 
-from __future__ import annotations
-
 import pytest
 
 from tasks.core.errors import LaunchError

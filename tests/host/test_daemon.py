@@ -1,7 +1,5 @@
 """The dockerd of this machine is found, and no other; it validates, reloads, and its events are read."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """What a daemon.json is read as, what is merged into it, and what is taken out of it again."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

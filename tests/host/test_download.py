@@ -1,7 +1,5 @@
 """From a server's files to a program in place: verified, gone on with, one at a time."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import signal

@@ -1,7 +1,5 @@
 """A part is gone on with only where it is surely one of the same file."""
 
-from __future__ import annotations
-
 import io
 import tarfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which programs are fetched for whom, and what a bundle places."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """When pinned versions leave support."""
 
-from __future__ import annotations
-
 from datetime import date
 
 import pytest

@@ -1,7 +1,5 @@
 """One request: it ends wherever the server hangs, failures are reported without secrets, and what is sent to whom."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import http.client

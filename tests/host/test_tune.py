@@ -1,7 +1,5 @@
 """A daemon.json is merged into, and given back to the byte; in any case nothing of anybody's is lost."""
 
-from __future__ import annotations
-
 import json
 import os
 import stat

@@ -1,7 +1,5 @@
 """What is remembered beside a daemon.json."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Files are read and written whole, with their mode and owner, by one's own rights or by sudo."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Callable

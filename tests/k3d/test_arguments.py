@@ -1,7 +1,5 @@
 """Arguments of k3s and its components: those by default, those that are configured, and to which nodes they go."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The generated k3d configuration, and what a cluster remembers of it."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Making a cluster: the command, its files and environment, and what happens where a port turns out to be taken."""
 
-from __future__ import annotations
-
 import json
 import stat
 from collections.abc import Mapping

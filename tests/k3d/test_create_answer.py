@@ -1,7 +1,5 @@
 """From a server's first answer to an API that is ready."""
 
-from __future__ import annotations
-
 import io
 import json
 import stat

@@ -1,7 +1,5 @@
 """The cluster's entry in the user's kubeconfig: merged when the API answers, switched to when all is well."""
 
-from __future__ import annotations
-
 import errno
 import os
 from pathlib import Path

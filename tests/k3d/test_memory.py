@@ -1,7 +1,5 @@
 """What nodes report as their memory: files of the launch where the engine can mount them, else k3d's own way."""
 
-from __future__ import annotations
-
 import json
 import stat
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Containers whose network was removed while they did not run: Docker starts none of them until they leave it."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

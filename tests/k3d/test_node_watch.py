@@ -1,7 +1,5 @@
 """The guard over a cluster's nodes: which ends of nodes end a launch, with what cause, and which do not."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time

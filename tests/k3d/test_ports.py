@@ -1,7 +1,5 @@
 """Host ports: configured ones, fallbacks, any; those of an existing cluster; and those that its removal frees."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

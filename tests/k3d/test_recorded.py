@@ -1,7 +1,5 @@
 """What is recorded of a cluster's configuration, and which changes are reported."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The nodes' registries.yaml: what the template says first, what is generated after it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How the container of a registry is created: once, with its login, at a free port."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

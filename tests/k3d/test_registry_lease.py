@@ -1,7 +1,5 @@
 """Who uses the shared registries and who removes them see each other on the engine, whoever they are."""
 
-from __future__ import annotations
-
 import json
 import os
 import time

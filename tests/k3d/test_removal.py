@@ -1,7 +1,5 @@
 """What is removed of a cluster: everything that was created for it, by exact label, and nothing else."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from dataclasses import replace

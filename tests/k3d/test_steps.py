@@ -1,7 +1,5 @@
 """Steps of the cluster: creating, starting and extending it, depending on what exists."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Addresses of nodes, as pods see them."""
 
-from __future__ import annotations
-
 import ipaddress
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Server-side apply without a process: the path, the order, what is not taken and why."""
 
-from __future__ import annotations
-
 import json
 import random
 from typing import Any

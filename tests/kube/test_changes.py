@@ -1,7 +1,5 @@
 """What differs of an object, by field; and that no secret is in it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Which kubeconfigs need no kubectl, what kubectl's words mean, and whether an API is well."""
 
-from __future__ import annotations
-
 import json
 import socket
 import time

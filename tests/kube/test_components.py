@@ -1,7 +1,5 @@
 """Components of k3s: which are in use, one that starts late, and Services that get no address."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """Fields that others hold, found as Kubernetes finds them, and objects that leave those fields alone."""
 
-from __future__ import annotations
-
 import base64
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Logins of a kubeconfig: which need no kubectl, when a token is read or asked for again, and what a failure says."""
 
-from __future__ import annotations
-
 import base64
 import json
 import time

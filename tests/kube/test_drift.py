@@ -4,8 +4,6 @@
 those of other managers, subresources, webhooks and controllers, and foreign objects of the same name.
 """
 
-from __future__ import annotations
-
 import base64
 import copy
 import json

@@ -1,7 +1,5 @@
 """Logins over HTTPS: tokens, one renewal of a rejected one, and how the server is verified as the kubeconfig says."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Marks and keys of objects, texts filled in, and reading those that are there."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

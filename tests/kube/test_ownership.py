@@ -1,7 +1,5 @@
 """Who created an object: proved by what the API server has recorded, not by what anybody may apply."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

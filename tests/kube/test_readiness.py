@@ -1,7 +1,5 @@
 """When objects of each kind are ready, by their own status."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

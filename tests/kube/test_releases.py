@@ -1,7 +1,5 @@
 """Releases read from the Secrets in which Helm keeps them."""
 
-from __future__ import annotations
-
 import base64
 import gzip
 import json

@@ -1,7 +1,5 @@
 """The API by HTTPS: what is verified, which connections are reused, what a timeout is; watches line by line."""
 
-from __future__ import annotations
-
 import gc
 import socket
 import ssl

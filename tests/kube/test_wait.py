@@ -1,7 +1,5 @@
 """Waits that end when the API reports a change: at once, never too early, and with a deadline."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator

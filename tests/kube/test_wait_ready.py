@@ -1,7 +1,5 @@
 """Waits for objects: until all are ready, or until it is known that one will not be."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """Feeds: listed once, then updated by each change; what is not watched, or not at the moment, is requested."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial

@@ -1,7 +1,5 @@
 """Projects on real clusters: each is taken down at the end, also when its test failed."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """A line of the test's own to a registry, as slow as it says and cut when it says; a chart repository with moods."""
 
-from __future__ import annotations
-
 import contextlib
 import http.server
 import socket

@@ -4,8 +4,6 @@ Left out is what no two clusters share: uids, times, versions of objects, addres
 node that a pod came to lie on, and the revision of a Helm release.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import time

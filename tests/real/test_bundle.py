@@ -1,7 +1,5 @@
 """A bundle on a real engine, the same to the byte, and a launch that queries no registry and no chart server."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

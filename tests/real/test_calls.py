@@ -1,7 +1,5 @@
 """The real programs take every call of calls.yaml, one after another, and give what the embedded engine gives."""
 
-from __future__ import annotations
-
 import io
 import os
 import re

@@ -3,8 +3,6 @@
 JETSTACK_REPOSITORY names another address of that chart repository, for machines that do not reach the usual one.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The engine `existing`: the same objects on a foreign cluster, which is neither created nor removed."""
 
-from __future__ import annotations
-
 import json
 import time
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """A launch that fails or is interrupted says why at once, leaves no child, and the next one completes it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import threading

@@ -4,8 +4,6 @@ They need a registry and a chart server of this machine (LAB_MIRROR, LAB_CHARTS)
 of the test's own lies.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -4,8 +4,6 @@ A rehearsal makes charts up from their names: one Deployment with a Service. So 
 launches take there is a matter of measurements (docs/performance.md), not of a test.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

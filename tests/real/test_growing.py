@@ -1,7 +1,5 @@
 """More agents are added to a cluster that runs; what k3d cannot change in place is refused, or recreated."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

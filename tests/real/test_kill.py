@@ -3,8 +3,6 @@
 How many moments are tried, spread over a launch, says KILLS (default 4; 20 take nine minutes).
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import time

@@ -1,7 +1,5 @@
 """The whole launch: from a fresh clone, again at once, after damage, and its end."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

@@ -1,7 +1,5 @@
 """`logs --export` after real failures: the cause can be read in its index, and no secret in any of its files."""
 
-from __future__ import annotations
-
 import base64
 import re
 import socket

@@ -1,7 +1,5 @@
 """Several runs at the same time: beside each other on different clusters, one after another on one."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import time

@@ -1,7 +1,5 @@
 """Other names, more of everything, taken ports, and a user who has clusters of his own."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import socket

@@ -1,7 +1,5 @@
 """What people bring of their own, in one launch: an operator's definitions as templates, and what builds on them."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -2,8 +2,6 @@
 StatefulSet that a step fills, a smoke test at the end; only what has changed again; and what goes wrong.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A token is looked for wherever it must not be, through a whole launch."""
 
-from __future__ import annotations
-
 import subprocess
 import threading
 import time

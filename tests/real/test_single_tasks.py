@@ -1,7 +1,5 @@
 """Each task alone: without a cluster, on one, and twice."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Pause and resume; save, damage, restore, under another name too; files that are not sound."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """kill -9 at moments of a save and of a restore: the next call is right, and nothing is left over."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

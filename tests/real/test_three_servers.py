@@ -1,7 +1,5 @@
 """Several servers: k3d's load balancer, and the first server's own port for the early start."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.real.conftest import Make

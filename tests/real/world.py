@@ -5,8 +5,6 @@ their images, as the upstream of docker.io) and LAB_CHARTS (repositories `repo-a
 `app-a` to `app-e`), beside K3S_IMAGE and K3D_IMAGE_….
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What differs goes in by server-side apply: without a process or by kubectl, also by an API that was silent."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

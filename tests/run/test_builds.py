@@ -1,7 +1,5 @@
 """Steps of builds: what they call, what needs them, and that no secret is seen."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

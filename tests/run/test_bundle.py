@@ -1,7 +1,5 @@
 """The content of a bundle, and a launch from one: what no machine could load, or it lacks, is reported at once."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import io

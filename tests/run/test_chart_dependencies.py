@@ -1,7 +1,5 @@
 """A chart on this machine gets its missing dependencies in a private copy; the user's folder is only read."""
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Where charts come from: fetched once, from the repositories that are used, off the user's own Helm files."""
 
-from __future__ import annotations
-
 import io
 import os
 import tarfile

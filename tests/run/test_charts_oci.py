@@ -1,7 +1,5 @@
 """Charts of OCI registries: by HTTP or TLS, from the push registry, with Helm's own logins."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

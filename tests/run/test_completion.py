@@ -1,7 +1,5 @@
 """What shells complete: by invoke's own scripts in bash and zsh, and as the answer to the words of a command line."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """A launch waits for components that something of it uses; what still starts is a note, and no drift."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path

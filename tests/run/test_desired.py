@@ -1,7 +1,5 @@
 """Objects that a launch applies: what is configured, namespaces by name, base resources from the templates."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Collection
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Why something does not become ready, with what the cluster shows besides the status of its pod."""
 
-from __future__ import annotations
-
 import base64
 import json
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What goes into an export: bounded files, without what may be secret."""
 
-from __future__ import annotations
-
 import base64
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The end of a run is shown even where its record cannot be written; how the cluster is reached."""
 
-from __future__ import annotations
-
 import errno
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Objects in a cluster that is not this project's: nothing that is there is taken over."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """From settings and an engine to the facts: what is queried, what is not, and what is refused."""
 
-from __future__ import annotations
-
 import contextlib
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A foreign cluster: selected by its context's name, never the current one, and without an engine."""
 
-from __future__ import annotations
-
 import json
 import os
 import time

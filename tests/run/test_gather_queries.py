@@ -1,7 +1,5 @@
 """Queries to the engine that are started ahead: once each, and never used for longer than they are true."""
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

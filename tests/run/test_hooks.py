@@ -1,7 +1,5 @@
 """Hooks of a chart beside the Helm that waits for them."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 from typing import Any

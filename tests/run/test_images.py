@@ -1,7 +1,5 @@
 """Images: found by rendering or by installing, pulled ahead of pods; no launch waits or fails for it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How a command of the user's runs: where, with what, and how its end is reported."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

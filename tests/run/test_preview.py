@@ -1,7 +1,5 @@
 """What applying objects and installing releases would make of those that are there."""
 
-from __future__ import annotations
-
 import base64
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Whole launches on a stand-in engine: created, completed, started, recreated, refused, failed and rolled back."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

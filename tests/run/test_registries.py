@@ -1,7 +1,5 @@
 """Names and plans of the push registry and the caches; proxies and authorities reach them as files."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

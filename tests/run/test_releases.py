@@ -1,7 +1,5 @@
 """Values of a release are merged as Helm does it, and fields that others have set stay or go by a setting."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

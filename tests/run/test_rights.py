@@ -1,7 +1,5 @@
 """What a login lacks in a foreign cluster is reported before anything is changed."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

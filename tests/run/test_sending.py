@@ -1,7 +1,5 @@
 """Objects that the API cannot take yet: sent again until it can, while something may still bring what they need."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import replace

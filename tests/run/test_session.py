@@ -1,7 +1,5 @@
 """One call of a task: its options, its folders, its plan's run, and its exit code."""
 
-from __future__ import annotations
-
 import _thread
 import json
 import os

@@ -1,7 +1,5 @@
 """From functions to invoke's tasks: options, help, each end with its code; one part of a launch alone."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """What goes and what stays when a cluster that is not this project's is left: nothing of others is harmed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
