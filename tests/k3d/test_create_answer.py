@@ -142,7 +142,7 @@ def test_another_failure_of_the_copy_is_told(tmp_path: Path) -> None:
 
 def test_the_api_is_opened_anew_with_a_new_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = facts(tmp_path, programs(archive(WRITTEN)))
-    monkeypatch.setattr(transport, "open_api", lambda _path, _programs: object())
+    monkeypatch.setattr(transport, "open_api", lambda *_: object())
     fetch_kubeconfig(given, None)
     first = given.api()
     assert given.api() is first
@@ -176,7 +176,7 @@ def test_a_wait_ends_with_its_deadline_or_when_it_is_cancelled(
 
     monkeypatch.setattr(client, "port_answers", third)
     monkeypatch.setattr(wait, "ready", third)
-    monkeypatch.setattr(transport, "open_api", lambda _path, _programs: object())
+    monkeypatch.setattr(transport, "open_api", lambda *_: object())
     given = facts(tmp_path)
     given.paths.state.mkdir(parents=True)
     given.paths.kubeconfig.write_text(WRITTEN, encoding="utf-8")
