@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 from tasks.clients.kubeconfig import file_of_user
 from tasks.core import yaml
-from tasks.core.redact import conceal
+from tasks.core.redact import conceal, conceal_found
 from tasks.kube.client import ApiError, explained
 from tasks.process.command import Command, CommandFailed, DeadlinePassed, ProgramMissing
 from tasks.process.login import PATIENCE, cache_of, forget, original
@@ -148,14 +148,14 @@ def conceal_login(kubeconfig: str) -> None:
     """Conceal the tokens and passwords of a kubeconfig's user, and secrets among a plugin's arguments and variables."""
     *_names, user = _context(kubeconfig)
     conceal(str(user.get("token") or ""))
-    conceal(str(user.get("password") or ""))
+    conceal_found(str(user.get("password") or ""))
     conceal(_read(Path(str(user.get("tokenFile") or "/dev/null"))))
     plugin = user.get("exec") or {}
     named = {str(each.get("name")): str(each.get("value")) for each in plugin.get("env") or ()}
     conceal_named({**named, **dict(str(text).lstrip("-").partition("=")[::2] for text in plugin.get("args") or ())})
     for option, value in zip(plugin.get("args") or (), (plugin.get("args") or ())[1:], strict=False):
         if str(option).startswith("--") and may_be_secret(str(option)):
-            conceal(str(value))
+            conceal_found(str(value))
 
 
 def rejected(kubeconfig: str, environ: Mapping[str, str]) -> ApiError:

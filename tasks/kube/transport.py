@@ -228,7 +228,11 @@ class HttpsApi(Api):
             return explained(refused, f"{_UNABLE}: dial tcp: lookup {self._host}: no such host")
         if reason == "WRONG_VERSION_NUMBER":
             return explained(refused, f"{_UNABLE}: tls: first record does not look like a TLS handshake")
-        return refused
+        if self._whose is None:
+            return refused
+        message = getattr(error, "strerror", "") or str(error) or type(error).__name__
+        refused.amend(what=f"{refused.what}: {message}")
+        return explained(refused, f"The connection to the server {where} was refused")
 
     def _reason(self, error: ssl.SSLCertVerificationError) -> str:
         """Why a certificate cannot be verified, in the words of Go, and so of kubectl."""

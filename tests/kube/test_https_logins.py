@@ -148,3 +148,15 @@ def test_whose_login_is_rejected_is_told_for_a_foreign_cluster_only(
         open_api(path, programs, True).raw("/x")
     assert f"user 'default' in {path}" in caught.value.why
     assert "s3cr3t-token" not in str(caught.value)
+
+
+def test_a_foreign_cluster_that_does_not_answer_may_be_behind_a_vpn(tmp_path: Path, pki: Certificates) -> None:
+    with serving(pki.server, pki.authority, tokens=True) as gone:
+        path = tmp_path / "kubeconfig"
+        user = {"client-certificate-data": None, "client-key-data": None, "token": "t1"}
+        path.write_text(kubeconfig(access(gone, pki), user=user))
+    for foreign in (True, False):
+        with pytest.raises(ApiError, match=f"API at 127.0.0.1:{gone.port} does not answer") as caught:
+            open_api(path, FakePrograms(), foreign).raw("/x")
+        assert ("VPN" in caught.value.fix, "Connection refused" in caught.value.what) == (foreign, foreign)
+        assert (caught.value.code, caught.value.transient) == (0, True)
