@@ -1,7 +1,5 @@
 """The rounds: each variant once in each, rotated from round to round; nothing between launches is timed."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -10,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from tasks.benchmark.commands import Call, Stage, create, stages
 from tasks.benchmark.results import Measured, Trial
@@ -18,14 +15,12 @@ from tasks.benchmark.variants import Variant, Workspace
 from tasks.clients import docker, docker_build
 from tasks.core.errors import BadInput, LaunchError
 from tasks.engine.step import State
+from tasks.facts.facts import Facts
 from tasks.k3d.removal import own_containers
 from tasks.process.command import Command, CommandFailed
 from tasks.process.programs import Programs
 from tasks.runs.catalogue import Recorded, read
 from tasks.settings.node_filters import split
-
-if TYPE_CHECKING:
-    from tasks.facts.facts import Facts
 
 
 def busy() -> float:

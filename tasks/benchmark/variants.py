@@ -1,21 +1,16 @@
 """What is compared: a way to launch, with settings, in a state of caches."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.clients import helm, k3d
 from tasks.core.errors import BadInput
 from tasks.core.files import sha256
+from tasks.run.session import Session
 from tasks.run.task import Options, begin
-
-if TYPE_CHECKING:
-    from tasks.run.session import Session
 
 MODES = ("sequential", "staged", "graph", "create")
 STATES = ("warm", "cold", "second", "noop")

@@ -1,13 +1,10 @@
 """All checks, and the facts for them: queried concurrently, or only those that need no process."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.checks import engine as engine_checks
 from tasks.checks import machine, network
@@ -20,16 +17,14 @@ from tasks.facts import host, ports
 from tasks.facts.cluster import Owner, owner_of
 from tasks.facts.endpoint import endpoint
 from tasks.facts.engine import Engine, engine
+from tasks.facts.facts import Facts
 from tasks.facts.machine import sizing, system
 from tasks.facts.programs import Versions, numbers, versions
 from tasks.facts.trust import Trust, trust
 from tasks.process.command import Command
 from tasks.process.programs import Programs
 from tasks.settings.derived import context_name, host_images, k3s_image, kubernetes_minor
-
-if TYPE_CHECKING:
-    from tasks.facts.facts import Facts
-    from tasks.settings.schema import Settings
+from tasks.settings.schema import Settings
 
 Check = Callable[[HostFacts], Iterator[Finding]]
 """Pure: it finds nothing if the facts that it judges were not queried."""

@@ -2,18 +2,14 @@
 whoever may read its files.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from tasks.core.units import KIB, megabytes
+from tasks.engine.step import Context
 from tasks.process.command import Command, repeated
-
-if TYPE_CHECKING:
-    from tasks.engine.step import Context
 
 LABEL = "openframe.snapshot"
 """On volumes and containers of snapshots: the id of the operation that created them."""

@@ -3,19 +3,15 @@
 The backend of a rehearsal is `tasks.rehearsal.backend`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from tasks.core.imageref import Reference
+from tasks.engine.step import Action, Context, Report
+from tasks.kube.client import Api
+from tasks.process.programs import Programs
 from tasks.settings.derived import NEEDS_CLUSTER, PARTS
-
-if TYPE_CHECKING:
-    from tasks.core.imageref import Reference
-    from tasks.engine.step import Action, Context, Report
-    from tasks.kube.client import Api
-    from tasks.process.programs import Programs
 
 
 class Backend(Protocol):

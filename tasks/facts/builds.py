@@ -7,8 +7,6 @@ come from the engine, else from the pull-through cache; without either, the dige
 Contents of a context are read once: their digests are cached with the size and times of each file, as in git's index.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -19,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.clients import docker_build
 from tasks.clients.docker_build import Builder
@@ -28,16 +26,13 @@ from tasks.core.errors import BadInput
 from tasks.core.files import file_digest, remembered, sha256, write_whole
 from tasks.core.imageref import parse, registry_of
 from tasks.facts.endpoint import on_this_machine
+from tasks.facts.engine import Engine
+from tasks.facts.facts import Facts
 from tasks.facts.registries import cache_of, port_of
 from tasks.process.command import CommandFailed
 from tasks.settings.derived import enabled_builds, on_push_registry, push_container, repository
-
-if TYPE_CHECKING:
-    from tasks.facts.engine import Engine
-    from tasks.facts.facts import Facts
-    from tasks.settings.schema import Settings
-    from tasks.settings.schema_parts import Build
-
+from tasks.settings.schema import Settings
+from tasks.settings.schema_parts import Build
 
 _PARTS = frozenset({"build", "helm", "manifests", "steps"})
 """Parts of a launch that need the images."""

@@ -4,21 +4,16 @@ Their programs are written in Go: they read HTTP_PROXY, HTTPS_PROXY and NO_PROXY
 /etc/ssl/certs beside the bundle of their image (Go: crypto/x509, root_linux.go; k3s: "Configuring an HTTP proxy").
 """
 
-from __future__ import annotations
-
 import os
 import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadInput
 from tasks.facts.facts import Network
 from tasks.facts.trust import FILES
-
-if TYPE_CHECKING:
-    from tasks.settings.schema import Settings
+from tasks.settings.schema import Settings
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s.*?-----END CERTIFICATE-----", re.DOTALL)
 _DER = b"\x30\x82"

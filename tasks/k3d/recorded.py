@@ -4,18 +4,17 @@ A label is short and contains nothing private: long or private values are digest
 described from the nodes themselves, whose command, environment and mounts the engine shows.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from tasks.core.errors import Drifted
 from tasks.core.files import sha256
-from tasks.facts.facts import AUTHORITIES, NETWORK_SETTINGS, PROXY_VARIABLES
+from tasks.facts.cluster import ClusterState, Node
+from tasks.facts.facts import AUTHORITIES, NETWORK_SETTINGS, PROXY_VARIABLES, Facts, Shape
 from tasks.facts.mounts import EDAC, data_is_mounted
 from tasks.k3d.arguments import CONTROLLERS, arguments
 from tasks.settings.derived import COLLECTOR, DATA, IDENTITY, KUBELET_DROP_IN, balanced, docker_memory
@@ -23,12 +22,8 @@ from tasks.settings.k3s_arguments import COMPONENTS, arguments_of, parsed
 from tasks.settings.node_filters import nodes as chosen
 from tasks.settings.node_filters import split
 from tasks.settings.origin import concealed
+from tasks.settings.schema import Settings
 from tasks.settings.valid import host_ports
-
-if TYPE_CHECKING:
-    from tasks.facts.cluster import ClusterState, Node
-    from tasks.facts.facts import Facts, Shape
-    from tasks.settings.schema import Settings
 
 _OURS = (*PROXY_VARIABLES, COLLECTOR)
 """Variables that this project itself sets on nodes."""

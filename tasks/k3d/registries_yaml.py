@@ -1,18 +1,14 @@
 """The nodes' registries.yaml: the mirrors that they try before the registry itself."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.core.documents import documents, read_text
 from tasks.core.errors import BadInput
 from tasks.core.redact import conceal
 from tasks.settings.derived import mirrors, push_container
-
-if TYPE_CHECKING:
-    from tasks.settings.schema import Settings
+from tasks.settings.schema import Settings
 
 TEMPLATE = "files/registries.yaml"
 _PARTS = ("auths", "configs", "mirrors")

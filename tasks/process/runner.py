@@ -5,8 +5,6 @@ happen here, one at a time, behind one lock. The output of the process is read h
 1 KiB at a time, waits 2 s for heirs of the output of a finished process, and logs parts of it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os
@@ -21,13 +19,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from tasks.core.errors import LaunchError
+from tasks.engine.step import Cancel
 from tasks.process.children import CHILDREN
-
-if TYPE_CHECKING:
-    from tasks.engine.step import Cancel
 
 PATIENCE = 3.0
 """Seconds between TERM and KILL for a child that has passed its deadline or was cancelled."""

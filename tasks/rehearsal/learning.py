@@ -3,15 +3,13 @@
 The figures are fitted so that the model's times match the measured ones.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.core.errors import BadInput
 from tasks.core.units import MB
@@ -21,9 +19,7 @@ from tasks.engine.step import Bounds, Result, State, Step
 from tasks.engine.work import CreateCluster, FetchImages, InstallRelease, PullAhead, PullImage, WatchNodes
 from tasks.rehearsal.model import AFTER, FOLDER, Cost, Profile, Scene, activities, dump_profile, load_profile
 from tasks.rehearsal.what_if import DEFAULT, WhatIf
-
-if TYPE_CHECKING:
-    from tasks.run.session import Session
+from tasks.run.session import Session
 
 _ROUNDS = 12
 _STEP = 1.25

@@ -4,17 +4,16 @@ The result also sets the times of the simulated programs (times.json), and a reh
 an earlier one may have had other conditions.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.core.errors import BadInput
 from tasks.core.imageref import parse
 from tasks.engine.estimate import Activity, Machine, simulate
+from tasks.engine.step import Bounds, Step
 from tasks.engine.work import (
     AwaitRelease,
     BuildImage,
@@ -28,15 +27,12 @@ from tasks.engine.work import (
     UpdateRepositories,
     Work,
 )
+from tasks.facts.facts import Facts
 from tasks.rehearsal.faults import parse as parse_fault
 from tasks.rehearsal.model import AFTER, Profile, Scene, activities, load_profile, times
 from tasks.run.images import remembered, size_of, sources
 from tasks.settings.derived import balanced, release_name
-
-if TYPE_CHECKING:
-    from tasks.engine.step import Bounds, Step
-    from tasks.facts.facts import Facts
-    from tasks.settings.schema import Release
+from tasks.settings.schema import Release
 
 Spans = Mapping[str, tuple[float, float]]
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(bit|bps|bit/s|B|B/s)?")

@@ -1,12 +1,10 @@
 """The user's own images: built while the cluster starts, and pushed to the registry that its nodes pull from."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Collection, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.clients import docker, docker_build
 from tasks.clients.docker_build import BuildSpec, Layers, Progress
@@ -18,13 +16,11 @@ from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import BuildImage, PushImage
 from tasks.facts.builds import BuildState, remember_built
 from tasks.facts.endpoint import on_this_machine
+from tasks.facts.facts import Facts
 from tasks.facts.registries import port_of
 from tasks.facts.secrets import Empty, sources, value_of
 from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.settings.derived import BUILD, PUSH_REGISTRY, build_name, on_push_registry, push_container, push_name
-
-if TYPE_CHECKING:
-    from tasks.facts.facts import Facts
 
 TASK = "build"
 _RETRY = Retry(attempts=3, first=1.0, cap=8.0)

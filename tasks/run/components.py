@@ -1,18 +1,16 @@
 """Waits for the optional components of the cluster that something in this launch uses."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
 from tasks.engine.step import Context, Report, Step
 from tasks.facts.facts import Facts, Live
 from tasks.facts.running import system_items
 from tasks.k3d.arguments import disabled
+from tasks.kube.client import Api
 from tasks.kube.components import (
     DEFERRED_S,
     METRICS,
@@ -29,9 +27,6 @@ from tasks.kube.components import (
 from tasks.kube.objects import Key
 from tasks.run.explain import explain
 from tasks.settings.derived import API_READY, NEEDS_CLUSTER
-
-if TYPE_CHECKING:
-    from tasks.kube.client import Api
 
 TASK = "health"
 IN_USE = "health: components in use"

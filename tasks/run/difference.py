@@ -1,18 +1,17 @@
 """What a launch would change: settings of the cluster, objects, releases. Read-only."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.core.errors import FAILED, OK, LaunchError
 from tasks.engine.scheduler import Run
-from tasks.engine.step import Context, Step
+from tasks.engine.step import Context, Result, Step
 from tasks.facts.cluster import Presence
+from tasks.facts.facts import Facts
 from tasks.k3d import kubeconfig
 from tasks.k3d.recorded import differences as changed_settings
 from tasks.k3d.recorded import immutable
@@ -26,13 +25,9 @@ from tasks.run.own_steps import each_time
 from tasks.run.preview import Comparison, Preview
 from tasks.run.session import bounds
 from tasks.settings.derived import HELM, install_name, release_name
+from tasks.settings.schema import Release
 from tasks.view import changes as view
 from tasks.view.console import marks, out, width_of
-
-if TYPE_CHECKING:
-    from tasks.engine.step import Result
-    from tasks.facts.facts import Facts
-    from tasks.settings.schema import Release
 
 _TASKS = frozenset({"registry", "cluster", "docker-tune"})
 """Tasks whose steps change something outside the Kubernetes API."""

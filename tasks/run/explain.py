@@ -1,28 +1,23 @@
 """Why something does not become ready, beyond the status of its pod: events, a login, a cache, the end of a log."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
+from tasks.core.errors import Diagnosis
 from tasks.core.imageref import parse
 from tasks.core.redact import clean, redact
 from tasks.diagnose.events import diagnose_events, diagnose_kills
+from tasks.facts.facts import Facts
 from tasks.facts.registries import explain_pull
 from tasks.kube.client import Api, ApiError
 from tasks.kube.concealing import conceal_cluster, without_secrets
 from tasks.settings.origin import without_assigned
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tasks.core.errors import Diagnosis
-    from tasks.facts.facts import Facts
 
 _LINES, _LONGEST = 20, 300
 """Lines of a log that are read, and characters of the one that is shown."""

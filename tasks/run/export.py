@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.clients import docker, kubectl
 from tasks.core.errors import BadInput, LaunchError
@@ -20,23 +20,18 @@ from tasks.core.redact import redact
 from tasks.core.units import MIB, mib
 from tasks.diagnose.node import is_last, node_death
 from tasks.diagnose.pods import condition, diagnose_pod
-from tasks.facts.cluster import ContainerState
-from tasks.facts.facts import concurrently
+from tasks.engine.step import Context
+from tasks.facts.cluster import ContainerState, Node
+from tasks.facts.facts import Facts, concurrently
 from tasks.facts.objects import all_of, in_namespaces, kinds
-from tasks.kube.client import NoAnswer, RetryingApi
+from tasks.kube.client import Api, NoAnswer, RetryingApi
 from tasks.kube.concealing import conceal_cluster, shortened, without_secrets
 from tasks.kube.readiness import node_ready
 from tasks.run.gather import connect, gather_state
 from tasks.run.preview import conceal_settings
+from tasks.run.session import Session
 from tasks.settings.derived import DATA
 from tasks.settings.origin import without_assigned
-
-if TYPE_CHECKING:
-    from tasks.engine.step import Context
-    from tasks.facts.cluster import Node
-    from tasks.facts.facts import Facts
-    from tasks.kube.client import Api
-    from tasks.run.session import Session
 
 Item = Mapping[str, Any]
 FILE, WHOLE = 2 * MIB, 100 * MIB

@@ -4,19 +4,18 @@ A step with `inputs` is skipped while its fingerprint equals the recorded one, a
 is installed, built or run in this launch, or has been since. A step without inputs runs at each launch.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from graphlib import TopologicalSorter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from tasks.core.errors import LaunchError, PlanError
-from tasks.engine.step import Report, Retry, Step
+from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import BuildImage, RunOwn
 from tasks.facts.cluster import Presence
+from tasks.facts.facts import Facts
 from tasks.facts.manifest_files import needs_by_object, own_objects
 from tasks.facts.secrets import read_secrets
 from tasks.kube.objects import key
@@ -52,11 +51,7 @@ from tasks.settings.needs import (
     spellings,
 )
 from tasks.settings.origin import nearest
-
-if TYPE_CHECKING:
-    from tasks.engine.step import Context
-    from tasks.facts.facts import Facts
-    from tasks.settings.schema_parts import OwnStep
+from tasks.settings.schema_parts import OwnStep
 
 PART = "steps"
 EACH_TIME = "it has no `inputs`, so it runs at each launch"

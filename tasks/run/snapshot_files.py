@@ -1,7 +1,5 @@
 """Snapshots as single files: a tar with the manifest first, then one compressed archive for each node."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io
@@ -13,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from tasks.clients import docker, volumes
 from tasks.clients.snapshots import LARGEST, Manifest, SavedNode, check_name, parse
@@ -23,12 +21,10 @@ from tasks.core.paths import folder_beside
 from tasks.core.units import MIB, megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report, Step
+from tasks.facts.facts import Facts
 from tasks.process.command import CommandFailed
+from tasks.run.session import Session
 from tasks.run.snapshots import TASK, lost_volumes, name_locked, new_id, no_data, refuse_existing, settle, store
-
-if TYPE_CHECKING:
-    from tasks.facts.facts import Facts
-    from tasks.run.session import Session
 
 _MANIFEST = "manifest.json"
 

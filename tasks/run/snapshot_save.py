@@ -1,13 +1,10 @@
 """Saves a snapshot: nodes are paused while their data is copied."""
 
-from __future__ import annotations
-
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
 from tasks.clients import docker, volumes
 from tasks.clients.snapshots import FORMAT, Manifest, SavedNode, Store
@@ -17,15 +14,12 @@ from tasks.core.imageref import images_of, parse
 from tasks.core.units import KIB, count, megabytes
 from tasks.diagnose.command import command_action, run_command
 from tasks.engine.step import Action, Context, Report, Step
-from tasks.facts.cluster import Presence, refuse_foreign
+from tasks.facts.cluster import Node, Presence, refuse_foreign
+from tasks.facts.facts import Facts
 from tasks.facts.running import system_items
 from tasks.k3d.recorded import recall
 from tasks.run.snapshots import TASK
 from tasks.settings.derived import DATA, IDENTITY
-
-if TYPE_CHECKING:
-    from tasks.facts.cluster import Node
-    from tasks.facts.facts import Facts
 
 _SLACK = 64 * 1024
 """Kilobytes that must stay free on the engine's disk."""

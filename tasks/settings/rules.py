@@ -1,10 +1,7 @@
 """Rules between settings, which no single value shows. And the releases, which follow from several."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from tasks.settings import valid
 from tasks.settings.derived import cache_slug, on_push_registry, push_container
@@ -13,13 +10,10 @@ from tasks.settings.needs import enabled_releases, ordered, release_findings
 from tasks.settings.needs import findings as of_references
 from tasks.settings.node_filters import FORM, fault, split
 from tasks.settings.origin import BUILT_IN, DEFAULT, Finding, Origin, Path, Problem, dotted, quoted, refusal
-from tasks.settings.types import place_of
+from tasks.settings.schema import Release, Secret, Settings
+from tasks.settings.schema_parts import OwnStep
+from tasks.settings.types import SecretSource, place_of
 from tasks.settings.valid import amount, host_ports
-
-if TYPE_CHECKING:
-    from tasks.settings.schema import Release, Secret, Settings
-    from tasks.settings.schema_parts import OwnStep
-    from tasks.settings.types import SecretSource
 
 __all__ = ["problems", "releases"]
 
