@@ -1,25 +1,21 @@
 """The comparison modes: the scripts that this project replaced, as commands in stages."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tasks.benchmark.variants import Workspace
 from tasks.clients import docker, helm
 from tasks.core.files import file_name, write_whole
+from tasks.facts.facts import Facts
 from tasks.k3d.arguments import needs_cgroup_v1
 from tasks.process.command import Command, duration
 from tasks.settings import k3s_arguments as k3s
 from tasks.settings.k3s_arguments import where
 from tasks.settings.node_filters import split
-
-if TYPE_CHECKING:
-    from tasks.benchmark.variants import Workspace
-    from tasks.facts.facts import Facts
-    from tasks.settings.schema import Release
+from tasks.settings.schema import Release
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,6 @@ Everything in the user's file that does not belong to this project stays as writ
 quotes and comments.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

@@ -1,7 +1,5 @@
 """One context of the user's kubeconfig, with everything that it needs, as a file of its own."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Mapping

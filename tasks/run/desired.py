@@ -1,12 +1,10 @@
 """Objects that a launch applies: namespaces, secrets, base resources from `files/`, own manifests."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.core.documents import documents, read_text
 from tasks.core.errors import BadInput
@@ -27,10 +25,8 @@ from tasks.kube.objects import (
     unmarked,
 )
 from tasks.settings.needs import own_steps
+from tasks.settings.schema import Settings
 from tasks.settings.valid import SYSTEM_NAMESPACES, dns_label
-
-if TYPE_CHECKING:
-    from tasks.settings.schema import Settings
 
 NODE_LOCAL_DNS = "files/nodelocaldns-configmap.yaml"
 STORAGE = "files/local-path-storage.yaml"

@@ -3,28 +3,22 @@
 Helm identifies a release by its name and namespace, and the objects of a release by theirs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.clients import helm
 from tasks.diagnose.command import run_command
+from tasks.engine.step import Context
+from tasks.facts.facts import Facts
 from tasks.kube.objects import Key, Resources, display, key, live
 from tasks.kube.ownership import CREATED_BY, RELEASE_NAME, installed_by, owner_of, refused, taken
-from tasks.kube.releases import documents, present, release_in
-from tasks.process.command import CommandFailed
+from tasks.kube.releases import LiveRelease, documents, present, release_in
+from tasks.process.command import Command, CommandFailed
+from tasks.run.charts import Chart
 from tasks.run.desired import is_foreign
 from tasks.run.releases import is_pending, rendered
-
-if TYPE_CHECKING:
-    from tasks.engine.step import Context
-    from tasks.facts.facts import Facts
-    from tasks.kube.releases import LiveRelease
-    from tasks.process.command import Command
-    from tasks.run.charts import Chart
-    from tasks.settings.schema import Release
+from tasks.settings.schema import Release
 
 Item = Mapping[str, Any]
 

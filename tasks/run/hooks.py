@@ -4,32 +4,26 @@ Helm runs hooks one after another, and waits until Jobs and Pods among them are 
 It does not report on their pods, and runs into its own timeout if an image cannot be pulled.
 """
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from tasks.clients import helm
 from tasks.core.errors import Diagnosis
 from tasks.engine.step import Cancel, Context, Stopped
+from tasks.facts.facts import Facts
 from tasks.kube.client import Api, ApiError
 from tasks.kube.objects import Key
 from tasks.kube.readiness import workload_ready
 from tasks.kube.releases import releases
-from tasks.kube.unready import diagnose_unready
+from tasks.kube.unready import Item, diagnose_unready
 from tasks.kube.wait import Failed, NotInTime, named, wait_ready
 from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.run.explain import explain
 from tasks.run.releases import is_pending
-
-if TYPE_CHECKING:
-    from tasks.facts.facts import Facts
-    from tasks.kube.unready import Item
-    from tasks.settings.schema import Release
+from tasks.settings.schema import Release
 
 _PATHS = {
     ("batch/v1", "Job"): "/apis/batch/v1/namespaces/{}/jobs",

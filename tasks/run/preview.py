@@ -4,18 +4,17 @@ An object is compared with the result of a server-side dry run, so defaults, nor
 merges are no difference. A release is rendered as for installation, and its objects are compared in the same way.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.clients import helm, kubectl
 from tasks.core.errors import LaunchError
 from tasks.diagnose.command import run_command
-from tasks.facts.facts import concurrently
+from tasks.engine.step import Context
+from tasks.facts.facts import Facts, concurrently
 from tasks.kube.apply import line, preview
 from tasks.kube.changes import CHANGE, CREATE, DELETE, Change, field_changes
 from tasks.kube.client import ApiError, Direct
@@ -23,18 +22,13 @@ from tasks.kube.concealing import conceal_secrets, conceal_values
 from tasks.kube.drift import conflicts, differences, yielding
 from tasks.kube.objects import FIELD_MANAGER, Key, Resources, display, key, live
 from tasks.kube.ownership import RELEASE_NAME, RELEASE_NAMESPACE
-from tasks.kube.releases import documents
+from tasks.kube.releases import LiveRelease, documents
 from tasks.process.command import CommandFailed
+from tasks.run.charts import Chart
 from tasks.run.releases import fingerprint, merged_values, rendered, values_of
+from tasks.run.session import Session
 from tasks.settings.rules import releases as enabled_releases
-
-if TYPE_CHECKING:
-    from tasks.engine.step import Context
-    from tasks.facts.facts import Facts
-    from tasks.kube.releases import LiveRelease
-    from tasks.run.charts import Chart
-    from tasks.run.session import Session
-    from tasks.settings.schema import Release
+from tasks.settings.schema import Release
 
 Item = Mapping[str, Any]
 _AT_ONCE = 4

@@ -1,7 +1,5 @@
 """One context of the user's files by itself: the same as kubectl makes of it, or left to kubectl."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

@@ -1,7 +1,5 @@
 """The user's own steps: their needs, what waits for them, and when they are skipped."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
