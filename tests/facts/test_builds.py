@@ -241,9 +241,7 @@ def test_what_cannot_be_built_is_refused(
 
 
 @pytest.mark.parametrize("look", ["is_symlink", "is_dir"])
-def test_what_may_not_be_looked_at_is_told(
-    tmp_path: Path, context: Path, monkeypatch: pytest.MonkeyPatch, look: str
-) -> None:
+def test_unreadable_files_are_named(tmp_path: Path, context: Path, monkeypatch: pytest.MonkeyPatch, look: str) -> None:
     def refused(_path: Path) -> bool:
         raise PermissionError(13, "Permission denied")
 

@@ -135,9 +135,7 @@ BOTH = [
         ([], 6443, True, None),
     ],
 )
-def test_published_ports(
-    containers: list[dict[str, Any]], inside: int, first_server: bool, expected: int | None
-) -> None:
+def test_ports_of_api(containers: list[dict[str, Any]], inside: int, first_server: bool, expected: int | None) -> None:
     assert read("openframe-dev", containers, complete=True).port(inside, first_server=first_server) == expected
 
 

@@ -158,9 +158,7 @@ LOST = 'Failed to initialize: unable to resolve docker endpoint: context "nope":
         ),
     ],
 )
-def test_no_engine_is_told_with_what_to_do(
-    programs: FakePrograms, what: str, fix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_engine_and_what_to_do(programs: FakePrograms, what: str, fix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "system", lambda: "linux")
     with pytest.raises(NoEngine, match=what) as caught:
         engine(programs)
@@ -298,8 +296,6 @@ def test_one_that_publishes_on_another_loopback_is_refused(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("info", [DESKTOP, COLIMA, ORBSTACK])
-def test_one_in_a_machine_of_its_own_brings_files_and_ports_here(
-    info: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_in_its_own_machine_brings_files_and_ports(info: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "enclosure", lambda *_, **__: Enclosure(files=False, loopback=False))
     assert engine(engine_programs(info)).files

@@ -89,9 +89,7 @@ def test_what_the_server_wrote_into_an_exported_object_is_left_out(tmp_path: Pat
 @pytest.mark.parametrize(
     ("bundle", "stays"), [("Cg==", False), ("", False), ("LS0t" * 100, True)], ids=["a line end", "nothing", "a bundle"]
 )
-def test_placeholders_that_a_controller_replaces_are_left_out(
-    tmp_path: Path, write: Write, bundle: str, stays: bool
-) -> None:
+def test_placeholders_of_a_controller_are_left_out(tmp_path: Path, write: Write, bundle: str, stays: bool) -> None:
     webhooks = f"[{{name: w.example.com, clientConfig: {{url: 'https://w', caBundle: '{bundle}'}}}}]"
     kind = "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\n"
     other = "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: t}\nspec: {caBundle: Cg==}\n"

@@ -37,9 +37,7 @@ def test_another_user_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("outside", [True, False])
-def test_without_a_machine_of_its_own_the_state_folder_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outside: bool
-) -> None:
+def test_without_a_machine_id_the_state_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outside: bool) -> None:
     monkeypatch.setattr("tasks.facts.cluster.contained", lambda _environ: True)
     monkeypatch.setattr("tasks.facts.cluster.outside", lambda *_: outside)
     monkeypatch.setattr(module, "MACHINE", Path("/etc/machine-id" if outside else "/nowhere"))
@@ -49,9 +47,7 @@ def test_without_a_machine_of_its_own_the_state_folder_counts(
     assert [each.name for each in (tmp_path / "one" / "openframe").iterdir()] == ["identity"]
 
 
-def test_where_nothing_can_be_kept_there_is_an_owner_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_any_writable_folder_there_is_an_owner_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MACHINE", Path("/nowhere"))
     (tmp_path / "file").touch()
     assert owner({}, tmp_path / "file" / "state").id
@@ -64,9 +60,7 @@ def test_a_given_name_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert owner({}, tmp_path, "team-b").id != mine.id
 
 
-def test_a_socket_of_another_system_on_this_machine_is_no_other_owner(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_socket_of_another_system_here_is_no_other_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """WSL2: Docker Desktop's socket is of another PID namespace, and this is no container."""
     mine = owner({}, tmp_path)
     monkeypatch.setattr("tasks.facts.cluster.contained", lambda _environ: False)

@@ -87,9 +87,7 @@ def test_a_port_that_answers_is_taken(server: socket.socket) -> None:
     assert not taken("0.0.0.0", port)
 
 
-def test_a_listener_that_does_not_answer_is_found_by_binding(
-    server: socket.socket, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_listener_without_answer_is_found_by_binding(server: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_answers", lambda _address, _port: False)
     assert taken("127.0.0.1", port_of(server))
 

@@ -237,9 +237,7 @@ def test_another_dockerd_beside_it_is_not_taken_for_it(
         ("/srv/docker.json", "LINK", "REAL"),
     ],
 )
-def test_its_own_argument_is_believed_and_the_setting_wins(
-    tmp_path: Path, argument: str, setting: str | None, file: str
-) -> None:
+def test_its_argument_counts_unless_it_is_set(tmp_path: Path, argument: str, setting: str | None, file: str) -> None:
     (tmp_path / "REAL").write_text("{}")
     (tmp_path / "LINK").symlink_to("REAL")
     given = str(tmp_path / setting) if setting else None

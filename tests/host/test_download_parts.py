@@ -59,9 +59,7 @@ def test_another_address_or_too_many_bytes_begin_anew(tmp_path: Path, origin: Or
         (Origin(url=URL, etag='W/"e"'), 5, {"Range": "bytes=5-"}, False),
     ],
 )
-def test_what_asks_for_the_rest(
-    tmp_path: Path, origin: Origin, size: int, headers: dict[str, str], whole: bool
-) -> None:
+def test_requests_of_the_rest(tmp_path: Path, origin: Origin, size: int, headers: dict[str, str], whole: bool) -> None:
     part = part_of(tmp_path, origin, size)
     assert (part.headers(), part.whole) == (headers, whole)
 

@@ -237,9 +237,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Fake) -> Clus
     return session.paths
 
 
-def test_charts_and_names_of_images_lie_where_a_launch_looks_for_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_charts_and_image_names_are_where_a_launch_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = place(tmp_path, monkeypatch, Fake())
     assert (paths.cache / "charts" / "abc" / "app-1.0.0.tgz").read_bytes() == b"chart"
     assert (paths.images / "key").read_text() == '["nginx:1"]'

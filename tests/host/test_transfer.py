@@ -62,9 +62,7 @@ def test_a_body_comes_whole_also_when_its_reader_is_slow(server: Server, monkeyp
         *(({"seconds": 0.15}, "was not downloaded within 0.15 s", hang) for hang in HANGS),
     ],
 )
-def test_silence_and_the_deadline_end_the_waiting(
-    server: Server, limits: dict[str, Any], reported: str, hang: str
-) -> None:
+def test_silence_and_the_deadline_end_a_wait(server: Server, limits: dict[str, Any], reported: str, hang: str) -> None:
     """The deadline also where bytes still come."""
     server.files["/a"] = bytes(1000)
     server.plan("/a", HANGS[hang])

@@ -130,9 +130,7 @@ def test_what_is_not_plain_json_is_left(engine: Dockerd, before: bytes, reported
         ("{}", ("--registry-mirror=https://x.example.com",), "specified both as a flag", True),
     ],
 )
-def test_what_dockerd_would_not_start_with_is_left(
-    engine: Dockerd, before: str, argv: tuple[str, ...], why: str, added: bool
-) -> None:
+def test_what_dockerd_refuses_stays(engine: Dockerd, before: str, argv: tuple[str, ...], why: str, added: bool) -> None:
     engine.file.write_text(before)
     engine.argv = ("dockerd", *argv)
     blind = replace(work(engine), place=Place(file=engine.file, running=running()))  # as if its arguments did not show

@@ -43,9 +43,7 @@ def test_the_list_by_default() -> None:
     ("concurrency", "deployments", "namespaces", "services"),
     [(2, 5, 10, 2), (5, 5, 10, 5), (8, 8, 10, 8), (12, 12, 12, 12)],
 )
-def test_the_larger_of_kubernetes_own_default_and_ours(
-    concurrency: int, deployments: int, namespaces: int, services: int
-) -> None:
+def test_the_larger_of_both_defaults(concurrency: int, deployments: int, namespaces: int, services: int) -> None:
     rows = arguments_of(concurrency)
     controllers = dict(each.split("=") for each in of("--kube-controller-manager-arg", rows))
     assert controllers.pop("concurrent-namespace-syncs") == str(namespaces)
@@ -106,9 +104,7 @@ def test_a_configured_one_replaces_the_generated_one(part: str, own: list[str], 
         (["tls-san=disable=x", "-v=2"], "traefik", ["--tls-san=disable=x", "--v=2"], ""),
     ],
 )
-def test_traefik_holds_80_and_443_only_where_it_is_the_ingress(
-    own: list[str], ingress: str, expected: list[str], off: str
-) -> None:
+def test_traefik_uses_80_and_443_only_as_ingress(own: list[str], ingress: str, expected: list[str], off: str) -> None:
     remaining = [row for row in arguments_of(ingress=ingress, args={"k3s": own}) if "-arg=" not in row[0]]
     assert remaining == [(arg, EVERYWHERE if arg == "--v=2" else SERVERS) for arg in expected]
     assert disabled(settings(cluster={"args": {"k3s": own}}).cluster, ingress) == set(off.split())

@@ -163,9 +163,7 @@ def test_what_is_written_as_on_k3ds_command_line(field: str, text: str, value: s
         ({"env": ["GOGCX=50@server:0"]}, 0, {"server:*": "200"}),
     ],
 )
-def test_k3s_collects_its_garbage_by_the_memory_of_its_node(
-    cluster: dict[str, Any], agents: int, expected: dict[str, str]
-) -> None:
+def test_k3s_collects_garbage_by_node_memory(cluster: dict[str, Any], agents: int, expected: dict[str, str]) -> None:
     rows = rendered(cluster, agents=agents).get("env", [])
     found = {row["nodeFilters"][0]: row["envVar"].removeprefix("GOGC=") for row in rows if "GOGC=" in row["envVar"]}
     assert found == expected

@@ -207,9 +207,7 @@ def test_other_failures_are_told_with_their_cause(tmp_path: Path, answer: Answer
         ),
     ],
 )
-def test_ports_that_differ_from_the_wish_are_told(
-    tmp_path: Path, options: dict[str, Any], ports: Ports, why: str
-) -> None:
+def test_ports_that_differ_are_reported(tmp_path: Path, options: dict[str, Any], ports: Ports, why: str) -> None:
     given = facts(tmp_path, programs(""), settings=settings(cluster={"ports": options}), ports=ports)
     report = creation(given, Next())(context(CREATE_CLUSTER))
     assert report is not None
@@ -261,9 +259,7 @@ ENDED = {"Running": False, "ExitCode": 137}
     ],
     ids=["killed", "ended", "runs", "gone", "log-broken-off"],
 )
-def test_a_node_that_has_ended_is_told_as_such(
-    tmp_path: Path, state: dict[str, Any] | None, reported: str, says: str
-) -> None:
+def test_a_node_that_ended_is_reported(tmp_path: Path, state: dict[str, Any] | None, reported: str, says: str) -> None:
     fake = programs(refused(reported))
     fake.answers["docker container inspect"] = json.dumps([{"State": state}] if state is not None else [])
     fake.answers["docker logs"] = "some lines"
@@ -288,9 +284,7 @@ def hosting(text: str) -> dict[str, Any]:
     ("registries", "expected"),
     [({}, False), ({"caches": []}, False), (NO_PUSH, True), ({"push": False, "caches": []}, False)],
 )
-def test_a_cache_is_named_where_no_push_registry_is(
-    tmp_path: Path, registries: Mapping[str, Any], expected: bool
-) -> None:
+def test_a_cache_is_named_if_no_registry_is(tmp_path: Path, registries: Mapping[str, Any], expected: bool) -> None:
     given = facts(tmp_path, settings=settings(registries=registries))
     created = {step.name: step for step in cluster_steps(given, (), lambda ports, _reported: ports)}
     assert names_a_cache(given) == (WITHDRAW in created) == expected
@@ -312,9 +306,7 @@ def test_a_cache_is_named_where_no_push_registry_is(
         (ApiError(0, "the API does not answer"), False, False, True),
     ],
 )
-def test_only_what_names_a_cache_is_removed(
-    tmp_path: Path, answer: Any, refused: bool, removed: bool, note: bool
-) -> None:
+def test_only_what_names_caches_goes(tmp_path: Path, answer: Any, refused: bool, removed: bool, note: bool) -> None:
     """The registry that tools are to push to; a failure is a note."""
     fake = FakePrograms(otherwise=Answer(err="Error from server (Forbidden)" * refused, code=int(refused)))
     given = facts(tmp_path, fake, settings=settings(registries=NO_PUSH))

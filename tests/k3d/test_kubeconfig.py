@@ -84,9 +84,7 @@ def test_the_first_file_of_kubeconfig(tmp_path: Path) -> None:
         ({"merge": False, "switch": False}, ("kubeconfig.merge is false",) * 2),
     ],
 )
-def test_both_can_be_switched_off(
-    tmp_path: Path, options: dict[str, bool], expected: tuple[str | None, str | None]
-) -> None:
+def test_both_can_be_omitted(tmp_path: Path, options: dict[str, bool], expected: tuple[str | None, str | None]) -> None:
     assert skips(given(tmp_path, chosen=settings(kubeconfig=options))) == expected
 
 
@@ -136,9 +134,7 @@ def test_a_file_that_can_be_written_but_not_replaced(tmp_path: Path, monkeypatch
     assert document["users"][0] == THEIRS["users"][0]
 
 
-def test_a_file_that_turns_out_to_be_read_only_does_not_end_the_launch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_is_read_only_does_not_end_the_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = mine(tmp_path)
     before = path.read_text(encoding="utf-8")
     _refused(monkeypatch, errno.EROFS)
@@ -150,9 +146,7 @@ def test_a_file_that_turns_out_to_be_read_only_does_not_end_the_launch(
 
 
 @pytest.mark.parametrize("runs", [False, True])
-def test_one_that_is_seen_to_be_read_only_is_told_before_anything_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: bool
-) -> None:
+def test_a_read_only_file_is_named_before_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: bool) -> None:
     mine(tmp_path)
     monkeypatch.setattr("tasks.k3d.kubeconfig.unwritable", lambda *_: "Read-only file system")
     result = given(tmp_path, runs=runs)
@@ -164,9 +158,7 @@ def test_one_that_is_seen_to_be_read_only_is_told_before_anything_begins(
 
 
 @pytest.mark.parametrize(("text", "output"), [("a: [", "did not find"), ("- a\n", "a list"), (None, "it is a folder")])
-def test_one_that_is_no_kubeconfig_stays_and_does_not_end_the_launch(
-    tmp_path: Path, text: str | None, output: str
-) -> None:
+def test_another_file_stays_and_does_not_end_the_launch(tmp_path: Path, text: str | None, output: str) -> None:
     good = kubeconfig.steps(given(tmp_path), ())  # planned before it was broken
     path = tmp_path / ".kube" / "config"
     path.parent.mkdir(exist_ok=True)

@@ -42,9 +42,7 @@ K3DS_OWN = {"serversMemory": "2048m", "agentsMemory": "1536m"}
         (Files(), False, {}),
     ],
 )
-def test_k3d_makes_files_where_there_are_none_of_ours_and_the_engine_sees_them(
-    files: Files, limits: bool, sizes: dict[str, str]
-) -> None:
+def test_k3d_makes_missing_files_that_the_engine_can_see(files: Files, limits: bool, sizes: dict[str, str]) -> None:
     config = configured(files, limits={"enabled": limits})
     assert memory(config) == sizes
     assert ("volumes" in config) is bool(files.meminfo)

@@ -215,9 +215,7 @@ def test_a_node_that_dies_of_a_known_cause_ends_the_launch_at_once(
 
 
 @pytest.mark.parametrize(("last", "output"), [(UNKNOWN_FLAG, "--max-parallelism"), (MAY_PASS, "too slow")])
-def test_its_last_line_is_enough_where_the_container_goes_on(
-    watched: Watched, engine: Engine, last: str, output: str
-) -> None:
+def test_its_last_line_is_enough_if_containers_go_on(watched: Watched, engine: Engine, last: str, output: str) -> None:
     """Also of a cause that may pass, since nobody starts k3s again there."""
     engine.logs[SERVER] = f"{STARTED}{last}\n"
     engine.send(event("start"))
@@ -252,9 +250,7 @@ def test_one_that_does_not_come_back_in_time_is(watched: Watched, engine: Engine
 
 
 @pytest.mark.parametrize("twice", [False, True], ids=["event", "event-and-log"])
-def test_the_third_end_of_a_node_is_the_last(
-    watched: Watched, engine: Engine, twice: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_third_end_is_final(watched: Watched, engine: Engine, twice: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """An end that shows in the log and as an event is one end."""
     monkeypatch.setattr(module, "_PATIENCE", 60.0)
     engine.logs[SERVER] = f"{STARTED}{MAY_PASS}\n"

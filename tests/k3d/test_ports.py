@@ -83,9 +83,7 @@ def test_where_no_port_is_free_it_is_told(taken: Taken) -> None:
 @pytest.mark.parametrize(
     ("api", "busy", "early"), [(6550, [], 7550), (6550, [7550], 40001), (65000, [], 64000), (64535, [], 65535)]
 )
-def test_beside_a_load_balancer_server_0_has_a_port_of_its_own(
-    taken: Taken, api: int, busy: list[int], early: int
-) -> None:
+def test_with_a_load_balancer_server_0_has_its_own_port(taken: Taken, api: int, busy: list[int], early: int) -> None:
     taken.by(*busy)
     found = chosen(docker(), servers=3, ports={"api": api})
     assert (found.api, found.early, found.first_api) == (api, early, early)

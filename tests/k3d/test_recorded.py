@@ -216,9 +216,7 @@ def test_a_server_whose_container_was_removed_is_named(there: list[str], gone: l
 
 @pytest.mark.parametrize(("agents", "refused"), [(None, False), (1, False), (2, True)])
 @pytest.mark.parametrize("target", ["/var/lib/rancher/k3s", "/etc/rancher/node"])
-def test_no_agent_is_added_whose_data_would_be_that_of_another(
-    tmp_path: Path, agents: int | None, refused: bool, target: str
-) -> None:
+def test_no_agent_is_added_with_foreign_data(tmp_path: Path, agents: int | None, refused: bool, target: str) -> None:
     """k3d copies the mounts of another node, and a restored one has its data in a volume."""
     chosen = settings(cluster={"agents": agents})
     label = {"openframe.config": remembered(chosen, shape())}

@@ -53,9 +53,7 @@ def test_the_example_in_the_template_is_one_that_is_accepted(tmp_path: Path) -> 
         ("# nothing\n---\n", ["http://cache-docker:5000"]),
     ],
 )  # fmt: skip
-def test_endpoints_of_the_template_go_first_and_each_comes_once(
-    tmp_path: Path, template: str, docker: list[str]
-) -> None:
+def test_endpoints_of_the_template_come_first_and_each_once(tmp_path: Path, template: str, docker: list[str]) -> None:
     assert endpoints(rendered(tmp_path, template, CACHES)) == {**CACHES, "docker.io": docker}
 
 

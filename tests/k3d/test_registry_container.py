@@ -94,9 +94,7 @@ def test_a_cache_is_made(tmp_path: Path) -> None:
         ([], "/etc/docker/registry/config.yml"),
     ],
 )
-def test_a_login_goes_in_as_a_file_where_the_registrys_command_reads(
-    tmp_path: Path, args: list[str], path: str
-) -> None:
+def test_a_login_is_a_file_where_the_registry_command_reads(tmp_path: Path, args: list[str], path: str) -> None:
     files: list[tuple[str, dict[str, Any], int]] = []
 
     def copy(probed: Call) -> str:
@@ -237,9 +235,7 @@ def archive(text: str) -> Answer:
     ],
 )
 @pytest.mark.parametrize("state", ["restarting", "exited"])
-def test_a_cache_whose_list_was_cut_off_gets_an_empty_one(
-    tmp_path: Path, expiry: Answer, heals: bool, state: str
-) -> None:
+def test_a_cache_with_a_truncated_list_gets_a_new_one(tmp_path: Path, expiry: Answer, heals: bool, state: str) -> None:
     copied: list[str] = []
 
     def copy(probed: Call) -> Answer | str:
@@ -259,9 +255,7 @@ def test_a_cache_whose_list_was_cut_off_gets_an_empty_one(
 
 
 @pytest.mark.parametrize("required", [True, False])
-def test_one_that_keeps_ending_is_told_with_its_last_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, required: bool
-) -> None:
+def test_one_that_keeps_ending_and_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, required: bool) -> None:
     monkeypatch.setattr("tasks.clients.registry_http.answers", lambda *_: False)
     found = inspected.registry(GHCR, state="restarting", labels={"openframe.cache": "ghcr.io"})
     fake = engine(**{"docker container inspect": json.dumps([found]), "docker logs": Answer(err="panic: no space\n")})
@@ -299,9 +293,7 @@ def test_those_that_are_there_are_only_held(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("theirs", [True, False])
-def test_one_that_another_user_makes_this_moment_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: bool
-) -> None:
+def test_one_that_is_being_created_is_awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: bool) -> None:
     monkeypatch.setattr("tasks.k3d.registry_container._PAUSE", 0.0)
     owner = {"openframe.owner": "id=another&name=alice"} if theirs else {}
     created = json.dumps([inspected.registry(state="created", labels=owner)])

@@ -147,9 +147,7 @@ def test_only_a_network_that_k3d_made(tmp_path: Path, networks: str | Answer, ex
 @pytest.mark.parametrize(
     ("stranger", "guests"), [("k3d-other-server-0", ()), ("somebodys-database", (PUSHED,))], ids=["nodes", "database"]
 )
-def test_a_network_in_which_something_of_others_is_stays(
-    tmp_path: Path, stranger: str, guests: tuple[str, ...]
-) -> None:
+def test_a_network_with_something_foreign_stays(tmp_path: Path, stranger: str, guests: tuple[str, ...]) -> None:
     """Nodes of a cluster that was created with `--network k3d-NAME` would lose each other, and their registries.
 
     A registry of this project that stays with anything else would count as used by the cluster, which is gone.

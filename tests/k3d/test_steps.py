@@ -134,9 +134,7 @@ def test_an_agent_that_is_added_gets_the_authorities_that_k3d_does_not_copy(tmp_
         (("server-0", "agent-0", "agent-1"), 0, []),
     ],
 )
-def test_more_agents_are_added_and_none_is_taken_away(
-    tmp_path: Path, there: tuple[str, ...], desired: int, added: list[str]
-) -> None:
+def test_agents_are_added_never_removed(tmp_path: Path, there: tuple[str, ...], desired: int, added: list[str]) -> None:
     present = cluster_state(Presence.RUNNING, *(node(name) for name in there))
     k3d = FakePrograms(otherwise=Answer())
     given = facts(tmp_path, presence=Presence.RUNNING, cluster=present, shape=shape(desired), k3d_programs=k3d)

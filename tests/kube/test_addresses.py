@@ -99,7 +99,5 @@ def test_blocks_of_nodes_that_are_there() -> None:
         ([node("a"), node("lost", ready=False)], ()),
     ],
 )
-def test_a_node_is_joining_until_it_has_its_range_unless_nodes_here_have_none(
-    nodes: Any, late: tuple[str, ...]
-) -> None:
+def test_a_node_joins_until_it_has_its_range_unless_none_here_has_one(nodes: Any, late: tuple[str, ...]) -> None:
     assert joining(nodes) == late

@@ -116,9 +116,7 @@ def test_values_of_thousands_of_characters_are_left_out(said: str, shown: str, f
         (503, "ServiceUnavailable", "apiserver not ready", True, "the API cannot answer at the moment"),
     ],
 )
-def test_what_is_not_taken_is_told_with_its_cause(
-    code: int, reason: str, output: str, transient: bool, why: str
-) -> None:
+def test_a_rejected_object_is_named_and_why(code: int, reason: str, output: str, transient: bool, why: str) -> None:
     """Known causes match kubectl's messages, so its wording is used."""
     api = DirectApi()
     api.refused[AT_MAP] = [refusal(code, output, reason)]

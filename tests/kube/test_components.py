@@ -134,9 +134,7 @@ def test_an_api_that_fails_is_an_error() -> None:
         ("False", "ScalingDisabled", "scaling is disabled since the replica count of the target is zero", True),
     ],
 )
-def test_an_autoscaler_that_waiting_cannot_help_is_not_waited_for(
-    status: str, reason: str, message: str, good: bool
-) -> None:
+def test_an_autoscaler_without_a_chance_is_not_awaited(status: str, reason: str, message: str, good: bool) -> None:
     row = {"type": "ScalingActive", "status": status, "reason": reason, "message": message}
     assert scales({"status": {"conditions": [row]}})[0] is good
     assert scales({})[0] is False

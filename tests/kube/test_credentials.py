@@ -269,9 +269,7 @@ def test_a_token_file_is_read_again_and_its_last_token_stays(tmp_path: Path) -> 
         ({}, "its login has expired", "renew it there"),
     ],
 )
-def test_a_login_that_is_rejected_is_named_with_its_file(
-    tmp_path: Path, user: dict[str, Any], why: str, fix: str
-) -> None:
+def test_a_rejected_login_is_named_with_its_file(tmp_path: Path, user: dict[str, Any], why: str, fix: str) -> None:
     file = tmp_path / "config"
     file.write_text(text(user))
     started = cached_logins(text(user), tmp_path / "private", {"PATH": "/bin"})

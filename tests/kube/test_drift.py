@@ -65,9 +65,7 @@ def test_many_fields_are_counted() -> None:
         ({"l": [{"a": 1}, {"a": 2}]}, {"l": [{"a": 2}, {"a": 1}, {"x": 1}]}, "spec.l[1]"),
     ],
 )
-def test_an_object_that_does_not_say_who_set_its_fields(
-    desired: dict[str, Any], live: dict[str, Any], why: str | None
-) -> None:
+def test_an_object_without_managers_of_fields(desired: dict[str, Any], live: dict[str, Any], why: str | None) -> None:
     assert compared(obj("A", spec=desired, status={"x": 1}), {"spec": live}) == (f"changed: {why}" if why else None)
 
 

@@ -67,9 +67,7 @@ def test_a_rejected_token_is_renewed_once_and_the_request_sent_again(tokens: Ser
 
 
 @pytest.mark.parametrize("logins", [[Login("t1")], [Login("t1"), Login("t2")]])
-def test_one_that_stays_rejected_is_an_error_with_its_owner(
-    tokens: Served, pki: Certificates, logins: list[Login]
-) -> None:
+def test_one_that_stays_rejected_names_its_owner(tokens: Served, pki: Certificates, logins: list[Login]) -> None:
     refusing(tokens)
     assert HttpsApi(access(tokens, pki), Logins(*logins)).raw("/x")[0] == 401
     assert len(tokens.logins) == len(logins)
@@ -105,9 +103,7 @@ def test_another_certificate_of_a_plugin_needs_another_connection(tokens: Served
         ({"ca": b"", "insecure": True, "name": "kubernetes"}, True),
     ],
 )
-def test_the_server_is_verified_as_the_kubeconfig_says(
-    tokens: Served, pki: Certificates, changes: dict[str, Any], trusted: bool
-) -> None:
+def test_the_server_is_verified_so(tokens: Served, pki: Certificates, changes: dict[str, Any], trusted: bool) -> None:
     api = HttpsApi(access(tokens, pki, **changes))
     if trusted:
         assert api.raw("/x")[0] == 200

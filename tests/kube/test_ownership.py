@@ -49,9 +49,7 @@ def test_a_label_that_was_applied_or_copied_proves_nothing(there: Object) -> Non
         ("a" * 80, "dev", f"dev.{'a' * 42}.0123456789abcdef"),
     ],
 )
-def test_an_environment_is_an_owner_and_a_cluster_and_fit_for_a_labels_value(
-    name: str, cluster: str, value: str
-) -> None:
+def test_an_environment_is_owner_and_cluster_as_a_label_value(name: str, cluster: str, value: str) -> None:
     assert environment(name, "0123456789abcdef", cluster) == value
     assert len(value) <= 63
 

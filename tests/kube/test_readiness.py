@@ -119,9 +119,7 @@ def test_each_kind_is_judged_by_its_own_rule(obj: Any, good: bool, detail: str) 
         ({"suspend": True}, condition("Failed"), False, "failed"),
     ],
 )
-def test_a_job_that_is_not_waited_for_is_ready_when_it_runs(
-    spec: dict[str, Any], status: dict[str, Any], good: bool, detail: str
-) -> None:
+def test_an_unawaited_job_is_ready_early(spec: dict[str, Any], status: dict[str, Any], good: bool, detail: str) -> None:
     found, reported = workload_ready(item("Job", spec, status, group="batch/v1"), jobs=False)
     assert found is good
     assert detail in reported
@@ -149,9 +147,7 @@ def node(name: str, *, ready: bool = True, labels: dict[str, str] | None = None,
     ],
     ids=["nodes are not known", "before the first node", "before it is ready", "before its pod", "nowhere"],
 )
-def test_daemons_without_pods_are_ready_only_where_no_node_is_to_run_one(
-    nodes: list[Any] | None, good: bool, detail: str
-) -> None:
+def test_daemons_without_pods_are_ready_only_without_a_node(nodes: list[Any] | None, good: bool, detail: str) -> None:
     selector = {"nodeSelector": {"disk": "ssd"}} if nodes and len(nodes[0]["metadata"]["labels"]) else {}
     found, reported = workload_ready(item("DaemonSet", {"template": {"spec": selector}}, SEEN), nodes=lambda: nodes)
     assert found is good

@@ -82,9 +82,7 @@ def test_a_server_that_says_nothing_is_not_waited_for(served: Served, pki: Certi
 
 
 @pytest.mark.parametrize("remaining", [True, False])
-def test_a_write_is_waited_for_longer_than_a_read_and_sent_once(
-    served: Served, pki: Certificates, remaining: bool
-) -> None:
+def test_a_write_has_more_time_than_a_read_and_is_sent_once(served: Served, pki: Certificates, remaining: bool) -> None:
     """Admission webhooks take up to 30 s each; what is sent again while the server is at it doubles its load."""
     api = HttpsApi(access(served.url, pki), read=0.2, write=0.6)
     assert not remaining or ready(api)
@@ -358,9 +356,7 @@ def test_sockets_of_watches_are_closed(api: HttpsApi, served: Served) -> None:
         ((404, b"404 page not found\n"), False, "404 page not found"),
     ],
 )
-def test_a_watch_that_is_refused_is_told(
-    api: HttpsApi, served: Served, answer: tuple[int, bytes], transient: bool, why: str
-) -> None:
+def test_a_rejected_watch(api: HttpsApi, served: Served, answer: tuple[int, bytes], transient: bool, why: str) -> None:
     served.answer = lambda _path: answer
     with pytest.raises(ApiError, match=f"answered {answer[0]} to /api/v1/pods") as caught:
         api.watch(WATCH)

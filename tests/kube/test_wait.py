@@ -183,9 +183,7 @@ def test_a_deadline_tells_the_last_error_where_nothing_else_is_known(api: Watche
     assert caught.value.why == "the API answered 503 etcd"
 
 
-def test_a_feed_that_has_fallen_silent_holds_up_no_wait(
-    api: Watched, direct: Scripted, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_watch_holds_up_no_wait(api: Watched, direct: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.kube.wait._LOOK_ANYWAY", 0.02)
     monkeypatch.setattr("tasks.kube.wait._ASK_ANYWAY", 0.1)
     look = Look(api)
@@ -219,9 +217,7 @@ def test_what_cannot_pass_is_raised(api: Watched, error: Exception) -> None:
     assert api.changes.count == seen, "an error that has left forgets its changes too"
 
 
-def test_what_is_not_watched_is_looked_at_all_the_same(
-    api: Watched, direct: Scripted, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_not_watched_is_polled(api: Watched, direct: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.kube.wait._LOOK_ANYWAY", 0.02)
     path = "/api/v1/secrets"
     direct.lists[path] = []

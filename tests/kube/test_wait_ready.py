@@ -359,9 +359,7 @@ PROBE = {"readinessProbe": {"tcpSocket": {"port": 80}}}
         ({}, -3600, {}, True),  # the clock of another machine: nothing is known
     ],
 )
-def test_a_container_without_a_probe_must_have_run_for_a_moment(
-    container: Object, seconds: float, of: Object, ready: bool
-) -> None:
+def test_a_container_without_probe_must_run_a_while(container: Object, seconds: float, of: Object, ready: bool) -> None:
     api = FakeApi(_bare(**container), _running(seconds, **of))
     if ready:
         assert wait_ready(api, [WEB], eager(deadline=0), settle=True) == [

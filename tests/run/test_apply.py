@@ -124,9 +124,7 @@ def test_what_kubectl_says_of_secrets_is_not_logged(tmp_path: Path, secret: bool
         ("error: error validating data: unknown field", 1),
     ],
 )
-def test_only_what_can_pass_is_tried_again(
-    tmp_path: Path, err: str, times: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_transient_ones_are_retried(tmp_path: Path, err: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = FakePrograms(answers={"kubectl": [Answer(err=err, code=1), Answer()]})
     step = without_live(tmp_path, programs)
     assert step.retry.attempts == 5

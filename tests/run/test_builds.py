@@ -177,9 +177,7 @@ def test_without_the_push_registry_it_says_what_starts_it(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("image", "waits"), [("127.0.0.1:5050/api", True), ("ghcr.io/me/api", False)])
-def test_an_image_of_a_port_of_this_machine_waits_for_the_push_registry(
-    tmp_path: Path, image: str, waits: bool
-) -> None:
+def test_an_image_of_a_local_port_waits_for_the_push_registry(tmp_path: Path, image: str, waits: bool) -> None:
     assert (PUSH_REGISTRY in steps(build_facts(tmp_path, build={"image": image}))["build: push api"].needs) is waits
 
 
@@ -200,9 +198,7 @@ def test_another_registry_gets_it_under_its_own_name(tmp_path: Path) -> None:
         (Builder.BUILDX, "", BUILDKIT_FAILS.replace("Dockerfile:4\n", ""), 4),
     ],
 )
-def test_a_build_that_fails_tells_the_line_and_what_it_wrote(
-    tmp_path: Path, builder: Builder, out: str, err: str, line: int
-) -> None:
+def test_a_failed_build_names_its_last_lines(tmp_path: Path, builder: Builder, out: str, err: str, line: int) -> None:
     programs = FakePrograms(answers={"docker build": Answer(code=1, out=out, err=err)}, otherwise=Answer())
     with pytest.raises(CommandFailed) as caught:
         act(steps(build_facts(tmp_path, programs, builder=builder))["build: api"])

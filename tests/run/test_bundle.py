@@ -112,9 +112,7 @@ def test_images_of_the_engine_and_of_nodes_are_found_and_written_once(facts: Fac
     assert unchanged.why.startswith("unchanged")
 
 
-def test_a_layer_whose_line_breaks_off_is_asked_for_again(
-    facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_layer_that_breaks_off_is_fetched_anew(facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.run.bundle_save._PAUSE", 0.0)
     whole, requested = registry_http.blob, list[str]()
 
@@ -210,9 +208,7 @@ def test_an_image_that_no_registry_has_is_named(facts: Facts, tmp_path: Path, mo
     assert "--exclude 'no/such:1'" in caught.value.fix
 
 
-def test_what_starts_late_in_a_running_cluster_is_in_it_though_no_node_has_its_image_yet(
-    facts: Facts, tmp_path: Path
-) -> None:
+def test_late_images_of_a_running_cluster_are_in_it_though_no_node_has_them_yet(facts: Facts, tmp_path: Path) -> None:
     late = obj("Deployment", "late", "kube-system", spec={"template": {"spec": {"containers": [{"image": "late:1"}]}}})
     names = ["docker.io/rancher/mirrored-pause:3.6", "docker.io/library/dns:1"]  # as containerd spells them
     listed = json.dumps({"images": [{"repoTags": [name]} for name in names]})

@@ -35,9 +35,7 @@ def oci(folder: Path, chart: str, **changes: Any) -> list[str]:
         ("localhost.example.com", False),
     ],
 )
-def test_registries_on_loopback_and_those_that_are_named_are_asked_by_http(
-    host: str, plain: bool, tmp_path: Path
-) -> None:
+def test_registries_on_loopback_and_named_ones_are_queried_by_http(host: str, plain: bool, tmp_path: Path) -> None:
     settings = given.settings(helm={"releases": [], "plain_http": ["registry.lan:5000"]})
     line = f"helm pull oci://{host}/charts/app --version 1.0.0"
     assert oci(tmp_path, f"oci://{host}/charts/app", settings=settings) == [line + " --plain-http" * plain]

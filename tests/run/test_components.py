@@ -174,9 +174,7 @@ def test_what_still_starts_is_no_drift(tmp_path: Path, use: Use, skip: str | Non
         {"cluster": {"args": {"k3s": ["disable=metrics-server"]}}},
     ],
 )
-def test_metrics_server_is_not_deferred_where_it_is_waited_for_or_absent(
-    tmp_path: Path, changes: dict[str, Any]
-) -> None:
+def test_metrics_server_is_not_deferred_if_it_is_awaited_or_absent(tmp_path: Path, changes: dict[str, Any]) -> None:
     facts = given.facts(tmp_path, settings=Settings.model_validate(changes))
     assert components.DEFER not in named(up.steps(facts, choosers()))
 
@@ -184,9 +182,7 @@ def test_metrics_server_is_not_deferred_where_it_is_waited_for_or_absent(
 @pytest.mark.parametrize(
     ("left", "presence"), [(True, Presence.RUNNING), (True, Presence.STOPPED), (False, Presence.RUNNING)]
 )
-def test_what_a_killed_launch_has_deferred_is_started_by_the_next(
-    tmp_path: Path, left: bool, presence: Presence
-) -> None:
+def test_what_a_killed_launch_deferred_is_started_by_the_next(tmp_path: Path, left: bool, presence: Presence) -> None:
     facts = given.facts(tmp_path, presence=presence)
     if left:
         facts.paths.deferral.parent.mkdir(parents=True, exist_ok=True)

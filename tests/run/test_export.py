@@ -77,9 +77,7 @@ def test_an_object_is_written_without_its_secrets_and_they_are_masked_elsewhere(
 
 
 @pytest.mark.parametrize("namespaces", [None, ("apps",)])
-def test_what_secrets_hold_is_masked_also_the_parts_of_a_file(
-    namespaces: tuple[str, ...] | None, tmp_path: Path
-) -> None:
+def test_values_of_secrets_are_masked_also_parts_of_a_file(namespaces: tuple[str, ...] | None, tmp_path: Path) -> None:
     login = {"auths": {"example.org": {"auth": f"{CANARY}-2"}}}
     conf = f"host=db\nauth = {CANARY}-1\n"
     api = FakeApi(secret("one", **{"note": CANARY, "app.conf": conf, ".dockerconfigjson": json.dumps(login)}))

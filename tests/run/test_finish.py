@@ -47,9 +47,7 @@ def test_a_full_disk_hides_no_failure(
     assert "No space left on device" in shown
 
 
-def test_a_run_that_went_well_stays_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_good_runs_stay_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(record, "append_benchmark", full)
     session = given.session(tmp_path)
     assert session.run(good(), Bounds(work=1), facts=given.facts(tmp_path), launch=True)
@@ -57,9 +55,7 @@ def test_a_run_that_went_well_stays_one(
     assert (Path(session.settings.log_dir) / "latest.json").exists()
 
 
-def test_a_log_folder_that_became_somebody_elses_is_told_after_the_end(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_log_folder_that_others_own_is_named_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     session = given.session(tmp_path)
     Path(session.settings.log_dir).write_text("a file stands there")
     with pytest.raises(Exit):
@@ -114,9 +110,7 @@ def test_only_a_launch_that_went_well_is_in_the_benchmark_log(
 
 
 @pytest.mark.parametrize(("there", "shown"), [(True, True), (False, False)])
-def test_a_failed_run_says_how_to_look_at_what_it_left(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], there: bool, shown: bool
-) -> None:
+def test_how_to_inspect_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str], there: bool, shown: bool) -> None:
     facts = given.facts(tmp_path / "with blank", presence=Presence.RUNNING)
     facts.paths.state.mkdir(parents=True)
     if there:
@@ -147,9 +141,7 @@ def found(folder: Path, options: Options = UP, steps: tuple[Step, ...] = (), **c
         ),
     ],
 )
-def test_addresses_are_those_that_a_person_opens(
-    tmp_path: Path, cluster: dict[str, Any], addresses: tuple[str, ...]
-) -> None:
+def test_addresses_are_those_for_browsers(tmp_path: Path, cluster: dict[str, Any], addresses: tuple[str, ...]) -> None:
     assert found(tmp_path, **cluster).addresses == addresses
 
 

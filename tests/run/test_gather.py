@@ -57,9 +57,7 @@ def test_the_machine_decides_what_is_not_configured(
 
 
 @pytest.mark.parametrize(("above", "pulls"), [((), None), (("pool.downloads",), 3)])
-def test_the_nodes_pulls_are_bounded_only_where_somebody_has_said_so(
-    machine: Machine, above: tuple[str, ...], pulls: int | None
-) -> None:
+def test_pulls_of_nodes_have_a_bound_if_it_is_set(machine: Machine, above: tuple[str, ...], pulls: int | None) -> None:
     assert gather(machine.session(above=above), ()).shape.parallel_pulls == pulls
 
 
@@ -87,9 +85,7 @@ def test_whose_cluster_it_is_matters_but_for_what_all_share(machine: Machine, sh
     ("parts", "checked"),
     [((), False), (("prepull", "registry"), False), (("cluster",), True), (("helm",), True), (ALL, True)],
 )
-def test_the_cluster_is_asked_only_where_something_works_inside_it(
-    machine: Machine, parts: tuple[str, ...], checked: bool
-) -> None:
+def test_the_cluster_is_queried_only_for_inner_parts(machine: Machine, parts: tuple[str, ...], checked: bool) -> None:
     machine.make()
     assert (gather(machine.session(), parts).live is not None) is checked
     assert bool(machine.api.requests) is checked
@@ -109,9 +105,7 @@ def test_images_and_registries_are_known(tmp_path: Path, monkeypatch: pytest.Mon
     assert not any(gather(machine.session(), ALL).images.values())
 
 
-def test_the_nodes_know_the_push_registry_by_the_port_that_it_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nodes_know_the_push_registry_by_its_current_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(tmp_path, monkeypatch, registries={"caches": []})
     assert ":5050" in gather(machine.session(), ()).shape.registries_yaml
     machine.put_registries()
@@ -134,9 +128,7 @@ def test_no_engine_is_told_before_anything_that_follows_from_it(machine: Machine
     assert caught.value.status == 6
 
 
-def test_k3d_sees_none_of_our_variables_and_gets_places_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_k3d_gets_none_of_our_variables_but_its_own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(tmp_path, monkeypatch, cluster={"tools_image": "mirror/tools:1"})
     environ = {
         "K3D_AGENTS": "4",

@@ -166,9 +166,7 @@ def test_an_object_that_this_project_did_not_create_is_refused_with_its_owner(
     gathered(tmp_path, monkeypatch, ("namespaces",), theirs, secrets=SECRETS)
 
 
-def test_one_of_this_environment_and_a_namespace_that_was_there_are_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_own_ones_and_an_existing_namespace_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own, space = created(finish(THEIRS), MINE), obj("Namespace", "platform")
     gathered(tmp_path, monkeypatch, ("namespaces", "secrets"), own, space, secrets=SECRETS)
 
@@ -182,9 +180,7 @@ OWN = {
 
 
 @pytest.mark.parametrize("kind", OWN)
-def test_manifests_of_the_users_own_take_nothing_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+def test_manifests_of_the_user_take_nothing_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     file = tmp_path / "own.yaml"
     file.write_text(json.dumps(OWN[kind]))
     theirs = obj(kind, OWN[kind]["metadata"]["name"], OWN[kind]["metadata"].get("namespace"))
@@ -218,9 +214,7 @@ def test_a_release_that_is_not_of_this_environment_or_that_somebody_is_at_is_ref
     gathered(tmp_path, monkeypatch, ("manifests",), stored(**labels), helm=RELEASES)
 
 
-def test_a_pending_release_of_ours_is_cleared_on_an_option_another_never(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_own_pending_release_is_cleared_on_request_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pending = {"status": "pending-install"}
     gathered(
         tmp_path, monkeypatch, ("helm",), stored(**pending, **{CREATED_BY: MINE}), helm=RELEASES, clear_pending=True

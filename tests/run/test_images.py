@@ -99,9 +99,7 @@ def test_a_memory_that_cannot_be_written_is_a_note_and_this_launch_still_knows(t
     assert images.known(facts, key_of(facts, facts.releases[0])) == ("shop/web:1",)
 
 
-def test_the_systems_images_that_cannot_be_asked_for_are_a_note(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_system_images_that_cannot_be_queried_are_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def down(_self: Facts) -> Any:
         raise LaunchError("the API is away")
 

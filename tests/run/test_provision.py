@@ -85,9 +85,7 @@ def test_drift_is_refused_with_the_list(tmp_path: Path, monkeypatch: pytest.Monk
     assert machine.acted == []
 
 
-def test_a_cluster_that_has_lost_a_server_is_not_recreated_unasked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cluster_without_a_server_is_not_recreated_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(tmp_path, monkeypatch, cluster={"servers": 3})
     machine.make(settings=given.settings(cluster={"servers": 3}, registries={"push": False, "caches": []}))
     with pytest.raises(Drifted, match="has lost k3d-openframe-dev-server-1, k3d-openframe-dev-server-2") as caught:
@@ -96,9 +94,7 @@ def test_a_cluster_that_has_lost_a_server_is_not_recreated_unasked(
     assert "--recreate" in caught.value.fix
 
 
-def test_recreate_removes_first_and_takes_what_is_configured_now(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_recreate_removes_first_and_uses_current_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(tmp_path, monkeypatch, cluster={"ports": {"http": 9090, "https": None}})
     machine.make(settings=given.settings(registries={"push": False, "caches": []}))
     old = [each["Id"] for each in machine.containers]
@@ -177,9 +173,7 @@ def test_a_stopped_cluster_is_started_and_then_looked_at(stopped: Machine) -> No
     assert {"cluster: watch the nodes", "cluster: watch the nodes, again"} <= set(names), "nodes are watched throughout"
 
 
-def test_the_users_kubeconfig_is_switched_only_when_all_is_well(
-    stopped: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_context_is_switched_at_the_end(stopped: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped.api.remove(obj("Namespace", "platform"))
     config = tmp_path / ".kube" / "config"
     config.write_text(config.read_text().replace("current-context: k3d-openframe-dev", "current-context: other"))
@@ -228,9 +222,7 @@ def test_the_server_that_was_recorded_as_complete_is_remembered(machine: Machine
     assert machine.programs.calls_of("docker cp") == []
 
 
-def test_on_an_existing_cluster_only_what_works_inside_it_is_done(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_on_an_existing_cluster_only_inner_parts_are_done(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.fails["kubectl config view"] = Answer(out="apiVersion: v1\nkind: Config\n")
     machine.api = DirectApi()
     machine.api.put(obj("Node", "n", status={"conditions": [{"type": "Ready", "status": "True"}]}))
@@ -315,9 +307,7 @@ def test_rollback_leaves_what_another_user_made_meanwhile(machine: Machine, caps
 @pytest.mark.parametrize(
     ("ours", "reported"), [(True, "belongs to alice@laptop"), (False, "this project did not create")]
 )
-def test_a_cluster_of_others_is_neither_changed_nor_replaced(
-    machine: Machine, recreate: bool, ours: bool, reported: str
-) -> None:
+def test_foreign_clusters_are_never_changed(machine: Machine, recreate: bool, ours: bool, reported: str) -> None:
     machine.owner = OTHER
     machine.make(ours=ours)
     with pytest.raises(BadInput, match=reported):

@@ -261,9 +261,7 @@ def test_one_that_has_them_is_left_alone(tmp_path: Path) -> None:
         ({**VARIABLES, "HTTPS_PROXY": "http://me:former-password@proxy:3128"}, None),
     ],
 )
-def test_one_with_others_is_recreated_at_its_port_and_in_its_networks(
-    variables: Mapping[str, str], mark: str | None, tmp_path: Path
-) -> None:
+def test_one_is_recreated_with_port_and_network(variables: Mapping[str, str], mark: str | None, tmp_path: Path) -> None:
     there = made_with(tmp_path, variables, mark=mark, networks=("bridge", "k3d-one", "k3d-two"))
     copies = Copies()
     fake = engine(**{"docker container inspect": json.dumps([there]), "docker run": copies.env})

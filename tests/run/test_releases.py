@@ -105,9 +105,7 @@ def test_files_are_seen_from_the_root(tmp_path: Path, monkeypatch: pytest.Monkey
         ("a: .inf", "0.yaml, document 1", "not a number in JSON"),
     ],
 )
-def test_a_file_that_helm_would_not_take_names_the_release(
-    tmp_path: Path, text: str | None, what: str, why: str
-) -> None:
+def test_a_file_that_helm_rejects_names_the_release(tmp_path: Path, text: str | None, what: str, why: str) -> None:
     if text is not None:
         (tmp_path / "0.yaml").write_text(text)
     with pytest.raises(BadInput) as error:
@@ -207,9 +205,7 @@ def upgraded(
 
 
 @pytest.mark.parametrize(("major", "server_side", "forced"), [(4, True, True), (4, False, False), (3, False, False)])
-def test_by_default_the_charts_value_wins_and_who_held_what_is_told(
-    tmp_path: Path, major: int, server_side: bool, forced: bool
-) -> None:
+def test_the_chart_wins_and_other_values_are_noted(tmp_path: Path, major: int, server_side: bool, forced: bool) -> None:
     """Helm 4 refuses --force-conflicts for releases of Helm 3, and Helm 3 does not have it: both override without."""
     api = FakeApi(web(5, SCALED))
     api.at("/apis/apps/v1/namespaces/web/deployments/web", 2, web(1))
@@ -235,9 +231,7 @@ def test_objects_that_cannot_be_read_cost_an_upgrade_its_notes_only(tmp_path: Pa
 @pytest.mark.parametrize(
     ("left", "again"), [((), 1), (("own",), 0)], ids=["the release has it no more", "still has it"]
 )
-def test_an_own_object_that_helm_removes_from_a_release_is_made_again(
-    tmp_path: Path, left: tuple[str, ...], again: int
-) -> None:
+def test_an_own_object_that_helm_removes_is_applied_again(tmp_path: Path, left: tuple[str, ...], again: int) -> None:
     """Its manifest may have been applied before Helm did so, or be unchanged."""
     own = tmp_path / "own.yaml"
     own.write_text(json.dumps(obj("ConfigMap", "own", "web", data={"by": "the user"})))
@@ -268,9 +262,7 @@ def test_what_helm_does_not_set_by_the_client_is_applied_after_it(tmp_path: Path
 @pytest.mark.parametrize(
     ("major", "server_side", "sent"), [(4, True, {}), (4, False, {"replicas": 5}), (3, False, {"replicas": 5})]
 )
-def test_by_a_setting_the_others_value_stays(
-    tmp_path: Path, major: int, server_side: bool, sent: dict[str, Any]
-) -> None:
+def test_by_a_setting_their_value_stays(tmp_path: Path, major: int, server_side: bool, sent: dict[str, Any]) -> None:
     """By the client a field that is not sent any more would be deleted."""
     api = FakeApi(web(5, SCALED), stored(manifest=manifest(web(1))))
     program = Helm(manifest(obj("Service", "s"), web(1)))
@@ -306,9 +298,7 @@ def test_an_api_that_fails_under_a_release_that_leaves_fields_ends_the_step(tmp_
 
 
 @pytest.mark.parametrize(("whose", "again"), [("theirs", True), ("ours", False)])
-def test_a_field_that_is_set_under_the_upgrade_is_left_at_the_next_attempt(
-    tmp_path: Path, whose: str, again: bool
-) -> None:
+def test_a_field_set_during_the_upgrade_is_left_at_the_next_attempt(tmp_path: Path, whose: str, again: bool) -> None:
     words = "Error: UPGRADE FAILED: conflict occurred while applying object web/web apps/v1, Kind=Deployment: Apply "
     words += 'failed with 1 conflict: conflict with "kube-controller-manager" using apps/v1: .spec.replicas'
     program = Helm(manifest(web(1)), err=words)
@@ -329,9 +319,7 @@ def test_a_field_that_is_set_under_the_upgrade_is_left_at_the_next_attempt(
         ({"conflicts": "theirs"}, {}, "kubectl {1} delete --ignore-not-found --wait=false --filename -"),
     ],
 )
-def test_clearing_a_pending_release_follows_the_setting(
-    tmp_path: Path, settings: dict[str, Any], there: dict[str, Any], line: str
-) -> None:
+def test_clearing_obeys_a_setting(tmp_path: Path, settings: dict[str, Any], there: dict[str, Any], line: str) -> None:
     """A rollback sets what others hold; the record alone can be removed instead."""
     programs = FakePrograms(answers={"helm": "", "kubectl": ""})
     left = live(release("x", status="pending-upgrade", revision=3, **there))

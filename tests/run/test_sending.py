@@ -170,9 +170,7 @@ def test_the_wait_is_bounded_also_where_the_release_fails(
         (widget(), SYSTEM_READY, "crds.enabled"),
     ],
 )
-def test_a_kind_that_nothing_can_bring_is_told_at_once(
-    tmp_path: Path, thing: Object, coming: str | None, fix: str
-) -> None:
+def test_a_kind_that_nothing_brings_is_named_now(tmp_path: Path, thing: Object, coming: str | None, fix: str) -> None:
     groups = [{"name": "apps", "versions": [{"groupVersion": "apps/v1"}]}]
     api = DirectApi(answers={"/apis": {"groups": groups}})
     action = None if coming is None else pauses(30)
@@ -269,9 +267,7 @@ def defined(release: str | None = "x") -> DirectApi:
 
 @pytest.mark.parametrize("release", ["x", None])
 @pytest.mark.parametrize("answer", NOT_VALID)
-def test_a_definition_that_a_release_changes_is_waited_for(
-    tmp_path: Path, answer: tuple[int, str], release: str | None
-) -> None:
+def test_a_definition_of_a_release_is_awaited(tmp_path: Path, answer: tuple[int, str], release: str | None) -> None:
     api = defined(release)
     api.refused[AT_WIDGET] = [answer] * 100
     launch = Launch(tmp_path, api, releases=(RELEASE,))
@@ -282,9 +278,7 @@ def test_a_definition_that_a_release_changes_is_waited_for(
 
 
 @pytest.mark.parametrize(("release", "step"), [("x", "helm: install y in b"), ("other", STEP), ("x", None)])
-def test_what_is_not_valid_is_told_at_once_where_its_definition_does_not_change(
-    tmp_path: Path, release: str, step: str | None
-) -> None:
+def test_invalid_objects_of_an_unchanged_definition_are_refused(tmp_path: Path, release: str, step: str | None) -> None:
     api = defined(release)
     api.refused[AT_WIDGET] = [NOT_VALID[0]] * 100
     launch = Launch(tmp_path, api, grace=60, releases=(RELEASE,))
@@ -325,9 +319,7 @@ class SlowApi(DirectApi):
 
 @pytest.mark.parametrize("does", [True, False])
 @pytest.mark.parametrize("error", [NoAnswer(0, "the API has not answered within 65 s"), None])
-def test_a_write_without_an_answer_is_looked_for_and_not_sent_again(
-    tmp_path: Path, error: ApiError | None, does: bool
-) -> None:
+def test_a_write_without_an_answer_is_looked_up_not_resent(tmp_path: Path, error: ApiError | None, does: bool) -> None:
     api = SlowApi(does=does, error=error)
     done = Launch(tmp_path, api).apply(MAP)["own"]
     assert (api.count, done.attempts) == (1, 1)

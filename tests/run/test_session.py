@@ -253,9 +253,7 @@ def test_programs_are_given_proxies_in_the_form_that_all_read_alike(tmp_path: Pa
 
 
 @pytest.mark.parametrize("given_by_user", [False, True])
-def test_only_the_default_log_folder_follows_its_user(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given_by_user: bool
-) -> None:
+def test_default_log_folder_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given_by_user: bool) -> None:
     monkeypatch.setattr("tasks.core.paths.default_folder", lambda path: path.with_name(f"{path.name}-second"))
     environ = {"HOME": str(tmp_path), **({"DEPLOY_LOG_DIR": "/tmp/openframe-deployment-logs"} if given_by_user else {})}
     created = begin(Options(task="config"), given.ROOT, environ)
@@ -263,9 +261,7 @@ def test_only_the_default_log_folder_follows_its_user(
 
 
 @pytest.mark.parametrize("task", ["status", "up"])
-def test_a_state_folder_of_another_user_is_told_before_anything_is_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
-) -> None:
+def test_a_foreign_state_folder_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str) -> None:
     from tasks.run.engine_queries import EngineQueries
 
     created = given.session(tmp_path, task=task)

@@ -96,9 +96,7 @@ def test_a_copy_of_one_of_ours_stays_and_is_named(tmp_path: Path) -> None:
         ([obj("Lease", "l", "platform", spec={"holderIdentity": "other_1"})], "lease l"),
     ],
 )
-def test_whatever_others_have_in_a_namespace_makes_it_stay(
-    tmp_path: Path, there: list[Object], guest: str | None
-) -> None:
+def test_a_namespace_with_foreign_objects_stays(tmp_path: Path, there: list[Object], guest: str | None) -> None:
     left = looked(tmp_path, SPACE, POLICY, *EVERYWHERE, *there)
     why = f"not everything in it goes: {guest}"
     assert left.staying == ({"namespace platform": why} if guest else {})
@@ -392,9 +390,7 @@ def test_a_namespace_goes_with_what_was_made_for_ours(tmp_path: Path) -> None:
     assert key(SPACE) not in api.objects
 
 
-def test_a_namespace_to_which_somebody_has_come_meanwhile_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_namespace_that_others_use_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.run.uninstall._SETTLE", 0.0)
     facts, api, left = left_with_namespace(tmp_path)
     api.put(uid_given(obj("PersistentVolumeClaim", "new", "platform")))
