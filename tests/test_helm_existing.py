@@ -10,19 +10,7 @@ from tasks import helm
 from tasks.kube.ownership import CREATED_BY, Foreign
 from tasks.run.releases import refuse_pending
 from tests import given
-from tests.given_live import (
-    FakeApi,
-    Object,
-    created,
-    holding,
-    manifest,
-    named,
-    obj,
-    packed,
-    reached,
-    release,
-    stored,
-)
+from tests.given_live import FakeApi, Object, created, holding, manifest, named, obj, packed, reached, release, stored
 from tests.programs import Answer, FakePrograms
 from tests.test_helm import INSTALL, live, of
 

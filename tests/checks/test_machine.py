@@ -5,22 +5,8 @@ from typing import Any
 
 import pytest
 
+from tasks.checks import machine
 from tasks.checks.facts import Context, HostFacts
-from tasks.checks.machine import (
-    context,
-    cpus,
-    disk,
-    folders,
-    helm,
-    helm_window,
-    images,
-    inotify,
-    k3d,
-    kubeconfig,
-    kubectl,
-    memory,
-    sudo,
-)
 from tasks.core.errors import BadInput
 from tasks.facts.host import Disk, Inotify, Rights
 from tasks.facts.programs import Versions
@@ -39,7 +25,7 @@ from tests.facts.docker_info import DESKTOP
     ],
 )
 def test_cpus(ncpu: int, agents: int, cluster: dict[str, Any], level: str, fix: str) -> None:
-    found = one(cpus(replace(WELL, engine=engine(NCPU=ncpu), agents=agents, settings=settings(**cluster))))
+    found = one(machine.cpus(replace(WELL, engine=engine(NCPU=ncpu), agents=agents, settings=settings(**cluster))))
     assert found.level.value == level
     assert fix in found.fix
 
@@ -58,10 +44,10 @@ def test_cpus(ncpu: int, agents: int, cluster: dict[str, Any], level: str, fix: 
 )
 def test_memory(have: int, agents: int, cluster: dict[str, Any], level: str, output: str) -> None:
     facts = replace(WELL, engine=engine(MemTotal=have * GIB), agents=agents, settings=settings(**cluster))
-    found = one(memory(facts))
+    found = one(machine.memory(facts))
     assert found.level.value == level
     assert output in f"{found.what} {found.fix.removeprefix('`')}"
-    assert list(memory(replace(WELL, engine=engine(MemTotal=0)))) == [], "an engine that does not tell"
+    assert list(machine.memory(replace(WELL, engine=engine(MemTotal=0)))) == [], "an engine that does not tell"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +65,7 @@ def test_memory(have: int, agents: int, cluster: dict[str, Any], level: str, out
 )
 def test_disk(total: float, free: float, cluster: dict[str, Any], level: str) -> None:
     width = Disk(total=int(total * GIB), free=int(free * GIB))
-    found = one(disk(replace(WELL, disk=width, settings=settings(**cluster))))
+    found = one(machine.disk(replace(WELL, disk=width, settings=settings(**cluster))))
     assert found.level.value == level
     assert "/var/lib/docker" in found.what
     assert found.remedy is None  # nothing that deletes
@@ -100,18 +86,18 @@ def test_disk(total: float, free: float, cluster: dict[str, Any], level: str) ->
 )
 def test_inotify(instances: int, watches: int, agents: int, level: str) -> None:
     facts = replace(WELL, inotify=Inotify(instances=instances, watches=watches), agents=agents)
-    assert one(inotify(facts)).level.value == level
+    assert one(machine.inotify(facts)).level.value == level
 
 
 def test_inotify_is_only_ever_raised() -> None:
-    found = one(inotify(replace(WELL, inotify=Inotify(instances=128, watches=1048576))))
+    found = one(machine.inotify(replace(WELL, inotify=Inotify(instances=128, watches=1048576))))
     assert found.remedy is not None
     argv = ("sysctl", "-w", "fs.inotify.max_user_instances=512", "fs.inotify.max_user_watches=1048576")
     assert found.remedy.argv == argv
     assert f"`sudo {' '.join(argv)}`" in found.fix
 
 
-@pytest.mark.parametrize("check", [disk, inotify])
+@pytest.mark.parametrize("check", [machine.disk, machine.inotify])
 def test_another_machine_is_said_to_be_unseen(check: Any) -> None:
     facts = replace(WELL, engine=replace(engine(**DESKTOP), here=False), disk=None, inotify=None)
     found = one(check(facts))
@@ -119,7 +105,7 @@ def test_another_machine_is_said_to_be_unseen(check: Any) -> None:
     assert "in its own machine" in found.what
 
 
-@pytest.mark.parametrize("check", [cpus, memory, disk, inotify])
+@pytest.mark.parametrize("check", [machine.cpus, machine.memory, machine.disk, machine.inotify])
 def test_without_an_engine_nothing_is_said_of_it(check: Any) -> None:
     assert list(check(replace(WELL, engine=None))) == []
 
@@ -141,7 +127,7 @@ NEW = replace(WELL, missing=ALL)
     ],
 )
 def test_images_to_come(facts: HostFacts, output: str) -> None:
-    found = one(images(facts))
+    found = one(machine.images(facts))
     assert found.level.value == "ok"
     assert output in found.what
 
@@ -150,13 +136,13 @@ def test_images_to_come(facts: HostFacts, output: str) -> None:
     ("total", "free", "level"), [(20, 4.3, "ok"), (20, 4.1, "warning"), (100, 9, "ok"), (100, 8, "warning")]
 )
 def test_room_is_judged_by_what_would_be_left(total: float, free: float, level: str) -> None:
-    found = one(images(replace(NEW, disk=Disk(total=int(total * GIB), free=int(free * GIB)))))
+    found = one(machine.images(replace(NEW, disk=Disk(total=int(total * GIB), free=int(free * GIB)))))
     assert found.level.value == level
 
 
 @pytest.mark.parametrize("facts", [WELL, replace(NEW, disk=None), replace(NEW, engine=None)])
 def test_room_that_does_not_show(facts: HostFacts) -> None:
-    assert list(images(facts)) == []
+    assert list(machine.images(facts)) == []
 
 
 @pytest.mark.parametrize(
@@ -171,22 +157,22 @@ def test_room_that_does_not_show(facts: HostFacts) -> None:
 )
 def test_sudo(rights: Rights, tune: str, level: str, output: str) -> None:
     facts = replace(WELL, rights=rights, settings=Settings.model_validate({"docker": {"tune": tune}}))
-    found = one(sudo(facts))
-    assert list(sudo(replace(facts, rights=None))) == []
+    found = one(machine.sudo(facts))
+    assert list(machine.sudo(replace(facts, rights=None))) == []
     assert found.level.value == level
     assert output in found.what
 
 
 @pytest.mark.parametrize(("fault", "found"), [(None, []), ("", []), ("Read-only file system", ["warning"])])
 def test_a_kubeconfig_that_cannot_be_written(fault: str | None, found: list[str]) -> None:
-    assert [each.level.value for each in kubeconfig(replace(WELL, unwritable=fault))] == found
+    assert [each.level.value for each in machine.kubeconfig(replace(WELL, unwritable=fault))] == found
 
 
 def test_folders_that_cannot_be_used() -> None:
     error = BadInput("/state cannot be used: Permission denied", why="it belongs to root", fix="sudo chown")
-    found = one(folders(replace(WELL, folders=error)))
+    found = one(machine.folders(replace(WELL, folders=error)))
     assert (found.level.value, found.what) == ("problem", "/state cannot be used: Permission denied")
-    assert list(folders(WELL)) == []
+    assert list(machine.folders(WELL)) == []
 
 
 # -- programs --------------------------------------------------------------------------------------
@@ -195,30 +181,30 @@ def test_folders_that_cannot_be_used() -> None:
 @pytest.mark.parametrize(
     ("check", "versions", "kubernetes", "level"),
     [
-        (k3d, Versions(k3d="v5.9.0"), 32, "ok"),
-        (k3d, Versions(k3d="v5.7.0"), 32, "ok"),
-        (k3d, Versions(k3d="v5.6.3"), 32, "warning"),
-        (k3d, Versions(k3d="v4.4.8"), 32, "warning"),
-        (k3d, Versions(k3d="v5-dev"), 32, "ok"),
-        (k3d, Versions(k3d="v6.0.0"), 32, "problem"),
-        (k3d, Versions(), 32, "warning"),
-        (kubectl, Versions(kubectl="v1.32.4-dispatcher"), 32, "ok"),
-        (kubectl, Versions(kubectl="v1.33.13"), 32, "ok"),
-        (kubectl, Versions(kubectl="v1.31.0"), 32, "ok"),
-        (kubectl, Versions(kubectl="v1.34.1"), 32, "warning"),
-        (kubectl, Versions(kubectl="v1.28.0"), 32, "warning"),
-        (kubectl, Versions(kubectl="v1.28.0"), None, "ok"),
-        (kubectl, Versions(kubectl="v1.21.0"), None, "warning"),
-        (kubectl, Versions(), 32, "warning"),
-        (helm, Versions(helm="v4.1.4"), 32, "ok"),
-        (helm, Versions(helm="v4.1.4"), 35, "ok"),
-        (helm, Versions(helm="v4.1.4"), 36, "warning"),
-        (helm, Versions(helm="v4.2.0"), 32, "warning"),
-        (helm, Versions(helm="v3.13.0"), 28, "ok"),
-        (helm, Versions(helm="v3.12.3"), 27, "warning"),
-        (helm, Versions(helm="v3.19"), 32, "ok"),
-        (helm, Versions(helm="v5.0.0"), 32, "ok"),
-        (helm, Versions(), None, "warning"),
+        (machine.k3d, Versions(k3d="v5.9.0"), 32, "ok"),
+        (machine.k3d, Versions(k3d="v5.7.0"), 32, "ok"),
+        (machine.k3d, Versions(k3d="v5.6.3"), 32, "warning"),
+        (machine.k3d, Versions(k3d="v4.4.8"), 32, "warning"),
+        (machine.k3d, Versions(k3d="v5-dev"), 32, "ok"),
+        (machine.k3d, Versions(k3d="v6.0.0"), 32, "problem"),
+        (machine.k3d, Versions(), 32, "warning"),
+        (machine.kubectl, Versions(kubectl="v1.32.4-dispatcher"), 32, "ok"),
+        (machine.kubectl, Versions(kubectl="v1.33.13"), 32, "ok"),
+        (machine.kubectl, Versions(kubectl="v1.31.0"), 32, "ok"),
+        (machine.kubectl, Versions(kubectl="v1.34.1"), 32, "warning"),
+        (machine.kubectl, Versions(kubectl="v1.28.0"), 32, "warning"),
+        (machine.kubectl, Versions(kubectl="v1.28.0"), None, "ok"),
+        (machine.kubectl, Versions(kubectl="v1.21.0"), None, "warning"),
+        (machine.kubectl, Versions(), 32, "warning"),
+        (machine.helm, Versions(helm="v4.1.4"), 32, "ok"),
+        (machine.helm, Versions(helm="v4.1.4"), 35, "ok"),
+        (machine.helm, Versions(helm="v4.1.4"), 36, "warning"),
+        (machine.helm, Versions(helm="v4.2.0"), 32, "warning"),
+        (machine.helm, Versions(helm="v3.13.0"), 28, "ok"),
+        (machine.helm, Versions(helm="v3.12.3"), 27, "warning"),
+        (machine.helm, Versions(helm="v3.19"), 32, "ok"),
+        (machine.helm, Versions(helm="v5.0.0"), 32, "ok"),
+        (machine.helm, Versions(), None, "warning"),
     ],
 )
 def test_versions(check: Any, versions: Versions, kubernetes: int | None, level: str) -> None:
@@ -227,7 +213,8 @@ def test_versions(check: Any, versions: Versions, kubernetes: int | None, level:
 
 
 @pytest.mark.parametrize(
-    ("check", "versions"), [(k3d, Versions(k3d="v5.6.3")), (helm, Versions(helm="v3.12.3")), (kubectl, Versions())]
+    ("check", "versions"),
+    [(machine.k3d, Versions(k3d="v5.6.3")), (machine.helm, Versions(helm="v3.12.3")), (machine.kubectl, Versions())],
 )
 def test_what_should_have_been_fetched_stops_a_launch(check: Any, versions: Versions) -> None:
     assert list(check(replace(WELL, versions=None))) == []
@@ -256,14 +243,14 @@ def test_what_should_have_been_fetched_stops_a_launch(check: Any, versions: Vers
 )
 def test_the_window_of_a_helm(version: str | None, window: tuple[int, int] | None) -> None:
     """The table of helm.sh/docs/topics/version_skew."""
-    assert helm_window(version) == window
+    assert machine.helm_window(version) == window
 
 
 def test_a_foreign_cluster() -> None:
     reached = replace(WELL, engine=None, context=Context(name="prod", version="v1.33.1"))
-    assert one(context(reached)).level.value == "ok"
+    assert one(machine.context(reached)).level.value == "ok"
     lost = replace(reached, context=Context(name="prod", version=None, error='context "prod" does not exist'))
-    found = one(context(lost))
+    found = one(machine.context(lost))
     assert (found.level.value, found.why) == ("problem", 'context "prod" does not exist')
-    assert list(k3d(reached)) == []
-    assert list(context(WELL)) == []
+    assert list(machine.k3d(reached)) == []
+    assert list(machine.context(WELL)) == []

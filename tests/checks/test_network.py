@@ -9,15 +9,7 @@ import pytest
 
 from tasks.checks.facts import Context, hosts, port_choices
 from tasks.checks.finding import Finding, Level
-from tasks.checks.network import (
-    address,
-    authorities,
-    container_proxies,
-    low_ports,
-    names,
-    ports,
-    proxies,
-)
+from tasks.checks.network import address, authorities, container_proxies, low_ports, names, ports, proxies
 from tasks.core.errors import BadInput
 from tasks.facts.trust import Trust
 from tasks.settings.schema import Settings

@@ -13,18 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.clients.kubeconfig import (
-    current_context,
-    has_entry,
-    merge,
-    names_context,
-    private,
-    remove,
-    switch,
-    target,
-    unwritable,
-    write_private,
-)
+from tasks.clients import kubeconfig
 from tasks.core.errors import BadInput
 
 CA = base64.b64encode(b"-----BEGIN CERTIFICATE-----\n").decode()
@@ -91,7 +80,7 @@ copy: *shared
 
 
 def entry(cluster: str = "dev", port: int = 6550) -> str:
-    return private(NODE, cluster, f"https://127.0.0.1:{port}")
+    return kubeconfig.private(NODE, cluster, f"https://127.0.0.1:{port}")
 
 
 @pytest.fixture
@@ -101,7 +90,10 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-ACTS = pytest.mark.parametrize("act", [lambda p: merge(p, entry()), lambda p: switch(p, "x"), lambda p: remove(p, "x")])
+ACTS = pytest.mark.parametrize(
+    "act",
+    [lambda p: kubeconfig.merge(p, entry()), lambda p: kubeconfig.switch(p, "x"), lambda p: kubeconfig.remove(p, "x")],
+)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -126,7 +118,7 @@ def test_the_private_kubeconfig_has_k3ds_names_and_our_address_and_is_private(tm
     }
     path = tmp_path / "clusters" / "dev" / "kubeconfig"
     for _ in range(2):
-        write_private(path, entry())
+        kubeconfig.write_private(path, entry())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert path.read_text() == entry()
@@ -144,81 +136,81 @@ def test_the_private_kubeconfig_has_k3ds_names_and_our_address_and_is_private(tm
     ],
 )
 def test_the_first_file_of_kubeconfig_gets_entries(variable: str, path: str) -> None:
-    assert target({"KUBECONFIG": variable, "HOME": "/home/me"}) == Path(path)
-    assert target({"HOME": "/home/me"}) == Path("/home/me/.kube/config")
+    assert kubeconfig.target({"KUBECONFIG": variable, "HOME": "/home/me"}) == Path(path)
+    assert kubeconfig.target({"HOME": "/home/me"}) == Path("/home/me/.kube/config")
 
 
 def test_an_entry_comes_and_goes_and_all_else_stays_as_it_was_written(config: Path) -> None:
     """Comments, quotes, numbers, order and anchors, to the byte."""
     before = read(config)
-    assert not has_entry(config, entry())
-    assert merge(config, entry())
+    assert not kubeconfig.has_entry(config, entry())
+    assert kubeconfig.merge(config, entry())
     after = read(config)
     for part, name in (("clusters", "k3d-dev"), ("users", "admin@k3d-dev"), ("contexts", "k3d-dev")):
         assert [row["name"] for row in after[part]] == [*(row["name"] for row in before[part]), name]
-    assert current_context(config) == "prod"
-    assert names_context(config, "k3d-dev")
-    assert has_entry(config, entry())
-    switch(config, "k3d-dev")
+    assert kubeconfig.current_context(config) == "prod"
+    assert kubeconfig.names_context(config, "k3d-dev")
+    assert kubeconfig.has_entry(config, entry())
+    kubeconfig.switch(config, "k3d-dev")
     written, now = REAL.splitlines(), config.read_text(encoding="utf-8").splitlines()
     assert [row for row in difflib.ndiff(written, now) if row.startswith("-")] == ["- current-context: prod"]
-    remove(config, "k3d-dev")
+    kubeconfig.remove(config, "k3d-dev")
     assert config.read_text(encoding="utf-8") == REAL
 
 
 def test_nothing_is_written_where_nothing_changes(config: Path) -> None:
-    merge(config, entry())
-    switch(config, "k3d-dev")
+    kubeconfig.merge(config, entry())
+    kubeconfig.switch(config, "k3d-dev")
     before = config.read_bytes(), config.stat().st_ino
-    assert not merge(config, entry())
-    assert not switch(config, "k3d-dev")
-    assert not switch(config, "k3d-nobody")
-    assert not remove(config, "k3d-nobody")
+    assert not kubeconfig.merge(config, entry())
+    assert not kubeconfig.switch(config, "k3d-dev")
+    assert not kubeconfig.switch(config, "k3d-nobody")
+    assert not kubeconfig.remove(config, "k3d-nobody")
     assert (config.read_bytes(), config.stat().st_ino) == before
 
 
 def test_an_entry_that_has_changed_is_replaced_where_it_stands(config: Path) -> None:
-    merge(config, entry("dev"))
-    merge(config, entry("next", 6551))
-    assert merge(config, entry("dev", 6560))
+    kubeconfig.merge(config, entry("dev"))
+    kubeconfig.merge(config, entry("next", 6551))
+    assert kubeconfig.merge(config, entry("dev", 6560))
     names = [row["name"] for row in read(config)["clusters"]]
     assert names == ["prod", "größe-🎉", "k3d-dev", "k3d-next"]
     assert read(config)["clusters"][2]["cluster"]["server"] == "https://127.0.0.1:6560"
-    assert not has_entry(config, entry("dev"))
-    assert has_entry(config, entry("dev", 6560))
+    assert not kubeconfig.has_entry(config, entry("dev"))
+    assert kubeconfig.has_entry(config, entry("dev", 6560))
 
 
 def test_what_a_reader_added_to_our_context_stays(config: Path) -> None:
     """`kubectl config set-context --current --namespace=web`, and what we remember there."""
-    merge(config, entry())
-    switch(config, "k3d-dev")
+    kubeconfig.merge(config, entry())
+    kubeconfig.switch(config, "k3d-dev")
     document = yaml.load(config.read_text(), Loader=yaml.BaseLoader)
     context = document["contexts"][-1]["context"]
     context["namespace"] = "web"
     context["extensions"].insert(0, {"name": "theirs", "extension": {"a": "b"}})
     config.write_text(yaml.safe_dump(document, allow_unicode=True))
-    assert has_entry(config, entry())
-    assert not merge(config, entry())
+    assert kubeconfig.has_entry(config, entry())
+    assert not kubeconfig.merge(config, entry())
     context["user"] = "somebody"
     config.write_text(yaml.safe_dump(document, allow_unicode=True))
-    assert merge(config, entry())
+    assert kubeconfig.merge(config, entry())
     ours = read(config)["contexts"][-1]["context"]
     assert (ours["namespace"], ours["user"]) == ("web", "admin@k3d-dev")
-    switch(config, "prod")
-    switch(config, "k3d-dev")
+    kubeconfig.switch(config, "prod")
+    kubeconfig.switch(config, "k3d-dev")
     extensions = read(config)["contexts"][-1]["context"]["extensions"]
     assert [each["name"] for each in extensions] == ["theirs", "openframe"]
-    assert remove(config, "k3d-dev")
-    assert current_context(config) == "prod"
+    assert kubeconfig.remove(config, "k3d-dev")
+    assert kubeconfig.current_context(config) == "prod"
 
 
 @pytest.mark.parametrize("others", [["k3d-dev-2"], ["dev"], ["k3d-de", "k3d-devel"]])
 def test_a_neighbour_with_a_name_like_ours_stays(config: Path, others: list[str]) -> None:
     for name in others:
-        merge(config, entry(name.removeprefix("k3d-")))
-    merge(config, entry())
+        kubeconfig.merge(config, entry(name.removeprefix("k3d-")))
+    kubeconfig.merge(config, entry())
     left = read(config)
-    remove(config, "k3d-dev")
+    kubeconfig.remove(config, "k3d-dev")
     for part in ("clusters", "users", "contexts"):
         assert read(config)[part] == left[part][:-1]
 
@@ -226,10 +218,10 @@ def test_a_neighbour_with_a_name_like_ours_stays(config: Path, others: list[str]
 def test_a_context_of_that_name_that_is_of_another_cluster_is_the_users(config: Path) -> None:
     text = "contexts:\n- {name: k3d-dev, context: {cluster: prod, user: me}}\ncurrent-context: k3d-dev\n"
     config.write_text(text)
-    assert unwritable(config, "k3d-dev").startswith("its context k3d-dev is another cluster's, ")
+    assert kubeconfig.unwritable(config, "k3d-dev").startswith("its context k3d-dev is another cluster's, ")
     with pytest.raises(BadInput, match="another cluster's"):
-        merge(config, entry())
-    assert not remove(config, "k3d-dev")
+        kubeconfig.merge(config, entry())
+    assert not kubeconfig.remove(config, "k3d-dev")
     assert config.read_text() == text
 
 
@@ -237,24 +229,24 @@ def test_the_context_before_comes_back_only_if_it_is_there(config: Path) -> None
     """With KUBECONFIG=a:b the current context is in a, and what it names may be in b: that one comes back, too."""
     elsewhere = config.with_name("a")
     elsewhere.write_text("current-context: in-b\n")
-    merge(elsewhere, entry())
-    switch(elsewhere, "k3d-dev")
-    remove(elsewhere, "k3d-dev")
-    assert current_context(elsewhere) == "in-b"
-    merge(config, entry("dev"))
-    merge(config, entry("next"))
-    switch(config, "k3d-dev")
-    switch(config, "k3d-next")
-    remove(config, "k3d-dev")
-    assert current_context(config) == "k3d-next"
-    remove(config, "k3d-next")
-    assert current_context(config) == ""
+    kubeconfig.merge(elsewhere, entry())
+    kubeconfig.switch(elsewhere, "k3d-dev")
+    kubeconfig.remove(elsewhere, "k3d-dev")
+    assert kubeconfig.current_context(elsewhere) == "in-b"
+    kubeconfig.merge(config, entry("dev"))
+    kubeconfig.merge(config, entry("next"))
+    kubeconfig.switch(config, "k3d-dev")
+    kubeconfig.switch(config, "k3d-next")
+    kubeconfig.remove(config, "k3d-dev")
+    assert kubeconfig.current_context(config) == "k3d-next"
+    kubeconfig.remove(config, "k3d-next")
+    assert kubeconfig.current_context(config) == ""
     assert read(config)["current-context"] == ""
-    merge(config, entry())
-    switch(config, "k3d-dev")
+    kubeconfig.merge(config, entry())
+    kubeconfig.switch(config, "k3d-dev")
     config.write_text(config.read_text().replace("current-context: k3d-dev", "current-context: other"))
-    remove(config, "k3d-dev")
-    assert current_context(config) == "other", "what its user has chosen meanwhile stays"
+    kubeconfig.remove(config, "k3d-dev")
+    assert kubeconfig.current_context(config) == "other", "what its user has chosen meanwhile stays"
 
 
 @pytest.mark.parametrize("text", [None, "", "# nothing yet\n", "---\n", "clusters:\ncontexts: null\nusers: []\n"])
@@ -263,14 +255,14 @@ def test_a_file_that_holds_nothing_gets_everything(tmp_path: Path, text: str | N
     if text is not None:
         path.parent.mkdir(parents=True)
         path.write_text(text)
-    assert not names_context(path, "k3d-dev")
-    assert current_context(path) == ""
-    assert merge(path, entry())
-    assert switch(path, "k3d-dev")
+    assert not kubeconfig.names_context(path, "k3d-dev")
+    assert kubeconfig.current_context(path) == ""
+    assert kubeconfig.merge(path, entry())
+    assert kubeconfig.switch(path, "k3d-dev")
     result = read(path)
     assert (result["apiVersion"], result["kind"], result["current-context"]) == ("v1", "Config", "k3d-dev")
-    assert has_entry(path, entry())
-    assert remove(path, "k3d-dev")
+    assert kubeconfig.has_entry(path, entry())
+    assert kubeconfig.remove(path, "k3d-dev")
     assert (read(path)["clusters"], read(path)["current-context"]) == ([], "")
 
 
@@ -302,9 +294,9 @@ def test_what_is_no_kubeconfig_stays(tmp_path: Path, content: bytes, why: str, a
     assert "hush" not in str(caught.value)
     assert path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]
-    assert not names_context(path, "x")
-    assert not has_entry(path, entry())
-    assert current_context(path) == ""
+    assert not kubeconfig.names_context(path, "x")
+    assert not kubeconfig.has_entry(path, entry())
+    assert kubeconfig.current_context(path) == ""
 
 
 @ACTS
@@ -314,8 +306,8 @@ def test_a_device_is_no_kubeconfig_and_stays_one(tmp_path: Path, act: Callable[[
     with pytest.raises(BadInput, match="is not a kubeconfig") as caught:
         act(device)
     assert "a device" in caught.value.why
-    assert "a device" in unwritable(device, "x")
-    assert current_context(device) == ""
+    assert "a device" in kubeconfig.unwritable(device, "x")
+    assert kubeconfig.current_context(device) == ""
     assert device.is_fifo()
 
 
@@ -323,10 +315,10 @@ def test_a_device_is_no_kubeconfig_and_stays_one(tmp_path: Path, act: Callable[[
 def test_a_spoilt_entry_of_ours_is_replaced(tmp_path: Path, broken: str) -> None:
     path = tmp_path / "config"
     path.write_text(f"clusters:\n- name: k3d-dev\n  {broken}\ncontexts:\n- name: k3d-dev\n")
-    assert not has_entry(path, entry())
-    assert merge(path, entry())
-    assert has_entry(path, entry())
-    assert switch(path, "k3d-dev")
+    assert not kubeconfig.has_entry(path, entry())
+    assert kubeconfig.merge(path, entry())
+    assert kubeconfig.has_entry(path, entry())
+    assert kubeconfig.switch(path, "k3d-dev")
 
 
 def test_kubectl_takes_the_file_and_ours_takes_kubectls(config: Path) -> None:
@@ -344,15 +336,15 @@ def test_kubectl_takes_the_file_and_ours_takes_kubectls(config: Path) -> None:
     config.write_text(REAL.replace("copy: *shared\n", ""), encoding="utf-8")
     everything = ("config", "view", "--raw", "--output=json")
     before = ask(*everything)
-    merge(config, entry())
-    switch(config, "k3d-dev")
+    kubeconfig.merge(config, entry())
+    kubeconfig.switch(config, "k3d-dev")
     assert ask("config", "current-context").strip() == "k3d-dev"
     assert ask("config", "view", "--raw", "--output=jsonpath={.users[?(@.name=='tok')].user.token}") == "12:30:45"
     ask("config", "set-context", "--current", "--namespace=1e3")
-    assert has_entry(config, entry())
-    assert not merge(config, entry())
-    merge(config, entry("next"))
+    assert kubeconfig.has_entry(config, entry())
+    assert not kubeconfig.merge(config, entry())
+    kubeconfig.merge(config, entry("next"))
     assert ask("config", "view", "--raw", "--minify", "--output=jsonpath={.contexts[0].context.namespace}") == "1e3"
-    remove(config, "k3d-next")
-    remove(config, "k3d-dev")
+    kubeconfig.remove(config, "k3d-next")
+    kubeconfig.remove(config, "k3d-dev")
     assert ask(*everything) == before

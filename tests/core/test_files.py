@@ -12,16 +12,7 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import LaunchError, writing
-from tasks.core.files import (
-    file_digest,
-    place,
-    prefix,
-    replacing,
-    rewrite,
-    sha256,
-    sweep,
-    write_whole,
-)
+from tasks.core.files import file_digest, place, prefix, replacing, rewrite, sha256, sweep, write_whole
 from tasks.core.paths import folder_beside
 
 

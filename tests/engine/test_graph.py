@@ -5,18 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.core.errors import PlanError
-from tasks.engine.graph import (
-    Places,
-    Ready,
-    check,
-    claim,
-    critical_path,
-    fitted,
-    joined,
-    longest_chain,
-    reduced,
-    remaining,
-)
+from tasks.engine import graph
 from tasks.engine.step import Bounds, Result, State, Step
 
 
@@ -25,7 +14,7 @@ def step(name: str, *needs: str) -> Step:
 
 
 def test_an_order_satisfies_every_need() -> None:
-    order = check([step("c", "a", "b"), step("b", "a"), step("a")])
+    order = graph.check([step("c", "a", "b"), step("b", "a"), step("a")])
     assert order.index("a") < order.index("b") < order.index("c")
 
 
@@ -41,15 +30,15 @@ def test_an_order_satisfies_every_need() -> None:
 )
 def test_a_graph_that_cannot_run_is_refused(steps: list[Step], text: str) -> None:
     with pytest.raises(PlanError, match=text):
-        check(steps)
+        graph.check(steps)
 
 
 def test_remaining_and_the_longest_chain() -> None:
     steps = [step("a"), step("b", "a"), step("c", "a"), step("d", "c")]
     seconds = {"a": 1.0, "b": 2.0, "c": 1.0, "d": 3.0}
-    assert remaining(steps, seconds) == {"a": 5.0, "b": 2.0, "c": 4.0, "d": 3.0}
-    assert longest_chain(steps, seconds) == (5.0, ("a", "c", "d"))
-    assert longest_chain([], {}) == (0.0, ())
+    assert graph.remaining(steps, seconds) == {"a": 5.0, "b": 2.0, "c": 4.0, "d": 3.0}
+    assert graph.longest_chain(steps, seconds) == (5.0, ("a", "c", "d"))
+    assert graph.longest_chain([], {}) == (0.0, ())
 
 
 def test_the_critical_path_follows_the_need_that_was_met_last() -> None:
@@ -57,18 +46,18 @@ def test_the_critical_path_follows_the_need_that_was_met_last() -> None:
         return Result(name=name, task="t", needs=needs, state=State.RAN, start_s=start, end_s=end)
 
     results = [result("a", 0, 1), result("b", 0, 3), result("c", 3, 4, "a", "b"), result("d", 1, 2, "a")]
-    assert critical_path(results) == ("b", "c")
+    assert graph.critical_path(results) == ("b", "c")
 
 
 def test_needs_that_others_imply_are_left_out() -> None:
     steps = [step("d", "a", "b", "c", "x"), step("c", "a", "b"), step("b", "a"), step("a"), step("x")]
-    found = {each.name: each.needs for each in reduced(steps)}
+    found = {each.name: each.needs for each in graph.reduced(steps)}
     assert found == {"a": (), "b": ("a",), "c": ("b",), "d": ("c", "x"), "x": ()}
 
 
 def test_needs_of_other_plans_are_met_already() -> None:
     guard = replace(step("w"), until=("c", "x"))
-    created = fitted([step("a", "gone"), step("b", "a", "a", "b", "gone"), step("c", "a", "b"), guard])
+    created = graph.fitted([step("a", "gone"), step("b", "a", "a", "b", "gone"), step("c", "a", "b"), guard])
     assert {each.name: (each.needs, each.until) for each in created} == {
         "a": ((), ()),
         "b": (("a",), ()),
@@ -86,11 +75,11 @@ def test_a_later_plan_of_a_run_comes_after_all_of_the_earlier_one() -> None:
             for name, needs, start, end in rows
         ]
 
-    steps, results = joined(
+    steps, results = graph.joined(
         plan(("api", (), 0.0, 4.0), ("create", (), 0.0, 10.0)), plan(("ready", ("api",), 11.0, 12.0))
     )
-    assert critical_path(results) == ("create", "ready")
-    assert longest_chain(steps, {each.name: each.seconds for each in results}) == (11.0, ("create", "ready"))
+    assert graph.critical_path(results) == ("create", "ready")
+    assert graph.longest_chain(steps, {each.name: each.seconds for each in results}) == (11.0, ("create", "ready"))
 
 
 def a_step(name: str, **more: object) -> Step:
@@ -102,7 +91,7 @@ HELM = a_step("helm", kind="helm", wait=True)
 
 
 def test_slots_are_numbered_and_the_lowest_free_one_is_taken() -> None:
-    places = Places(Bounds(work=2))
+    places = graph.Places(Bounds(work=2))
     assert [places.take(WORK), places.take(WORK)] == [0, 1]
     assert not places.fit(WORK)
     places.free_slot(WORK, 0)
@@ -111,7 +100,7 @@ def test_slots_are_numbered_and_the_lowest_free_one_is_taken() -> None:
 
 
 def test_waits_take_no_slot_and_have_a_bound_of_their_own() -> None:
-    places = Places(Bounds(work=1, waits=1))
+    places = graph.Places(Bounds(work=1, waits=1))
     assert places.take(WAIT) is None
     assert (places.fit(WAIT), places.fit(WORK)) == (False, True)
     places.free_slot(WAIT, None)
@@ -119,7 +108,7 @@ def test_waits_take_no_slot_and_have_a_bound_of_their_own() -> None:
 
 
 def test_a_guard_always_has_a_place() -> None:
-    places = Places(Bounds(work=1, waits=1))
+    places = graph.Places(Bounds(work=1, waits=1))
     places.take(WORK)
     places.take(WAIT)
     assert places.fit(GUARD)
@@ -130,7 +119,7 @@ def test_a_guard_always_has_a_place() -> None:
 
 @pytest.mark.parametrize(("kinds", "most"), [({"helm": 1}, 1), ({}, 3), ({"other": 1}, 3)])
 def test_a_kind_has_its_bound_or_that_of_all_work(kinds: dict[str, int], most: int) -> None:
-    places = Places(Bounds(work=3, waits=9, kinds=kinds))
+    places = graph.Places(Bounds(work=3, waits=9, kinds=kinds))
     occupied = 0
     while places.fit(HELM):
         places.take(HELM)
@@ -141,14 +130,14 @@ def test_a_kind_has_its_bound_or_that_of_all_work(kinds: dict[str, int], most: i
     assert places.fit(HELM)
 
 
-def waiting(*steps: Step, rank: dict[str, float] | None = None) -> Ready:
-    ready = Ready(rank or {step.name: 0.0 for step in steps}, {step.name: n for n, step in enumerate(steps)})
+def waiting(*steps: Step, rank: dict[str, float] | None = None) -> graph.Ready:
+    ready = graph.Ready(rank or {step.name: 0.0 for step in steps}, {step.name: n for n, step in enumerate(steps)})
     for step in steps:
         ready.add(step)
     return ready
 
 
-def all_of(ready: Ready) -> list[str]:
+def all_of(ready: graph.Ready) -> list[str]:
     found = []
     while (step := ready.pop(lambda _step: True)) is not None:
         found.append(step.name)
@@ -195,4 +184,4 @@ def test_what_was_taken_back_does_not_come_and_may_wait_again() -> None:
     ],
 )
 def test_steps_queue_for_the_places_that_they_need(step: Step, expected: tuple[str | None, str]) -> None:
-    assert claim(step) == expected
+    assert graph.claim(step) == expected

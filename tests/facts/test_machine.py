@@ -6,18 +6,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tasks.facts import machine
 from tasks.facts import machine as module
-from tasks.facts.machine import (
-    Limits,
-    Sizing,
-    bounded_cpus,
-    bounded_memory,
-    limits,
-    machine,
-    own_groups,
-    own_limits,
-    sizing,
-)
 
 GIB = 1024**3
 V1 = "9:name=systemd:/\n4:memory:/process_api/c1967\n3:cpuset:/\n2:cpu,cpuacct:/user.slice\n0::/\n"
@@ -33,21 +23,21 @@ def tree(root: Path, files: Mapping[str, str]) -> Path:
 
 
 def test_groups_by_controller() -> None:
-    assert own_groups(V2) == {"": "/user.slice/user-1000.slice/session-2.scope"}
-    groups = own_groups(V1)
+    assert machine.own_groups(V2) == {"": "/user.slice/user-1000.slice/session-2.scope"}
+    groups = machine.own_groups(V1)
     assert groups["memory"] == "/process_api/c1967"
     assert groups["cpu"] == groups["cpuacct"] == "/user.slice"
-    assert own_groups("") == {}
+    assert machine.own_groups("") == {}
 
 
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({"cgroup.controllers": "cpu memory"}, Limits()),
-        ({"cgroup.controllers": "", "cpu.max": "max 100000", "memory.max": "max"}, Limits()),
+        ({"cgroup.controllers": "cpu memory"}, machine.Limits()),
+        ({"cgroup.controllers": "", "cpu.max": "max 100000", "memory.max": "max"}, machine.Limits()),
         (
             {"cgroup.controllers": "", "cpu.max": "150000 100000", "memory.max": str(4 * GIB)},
-            Limits(cpus=1.5, memory_bytes=4 * GIB),
+            machine.Limits(cpus=1.5, memory_bytes=4 * GIB),
         ),
         (  # a parent's limit holds for all below it
             {
@@ -57,13 +47,13 @@ def test_groups_by_controller() -> None:
                 "user.slice/user-1000.slice/session-2.scope/cpu.max": "200000 100000",
                 "system.slice/memory.max": str(GIB),
             },
-            Limits(cpus=2.0, memory_bytes=2 * GIB),
+            machine.Limits(cpus=2.0, memory_bytes=2 * GIB),
         ),
-        ({"cgroup.controllers": "", "cpu.max": "rubbish", "memory.max": ""}, Limits()),
+        ({"cgroup.controllers": "", "cpu.max": "rubbish", "memory.max": ""}, machine.Limits()),
     ],
 )
-def test_limits_of_cgroup_v2(tmp_path: Path, files: Mapping[str, str], expected: Limits) -> None:
-    assert limits(own_groups(V2), tree(tmp_path, files)) == expected
+def test_limits_of_cgroup_v2(tmp_path: Path, files: Mapping[str, str], expected: machine.Limits) -> None:
+    assert machine.limits(machine.own_groups(V2), tree(tmp_path, files)) == expected
 
 
 @pytest.mark.parametrize(
@@ -75,7 +65,7 @@ def test_limits_of_cgroup_v2(tmp_path: Path, files: Mapping[str, str], expected:
                 "cpu/cpu.cfs_period_us": "100000",
                 "memory/memory.limit_in_bytes": "9223372036854771712",
             },
-            Limits(),
+            machine.Limits(),
         ),
         (
             {
@@ -85,38 +75,38 @@ def test_limits_of_cgroup_v2(tmp_path: Path, files: Mapping[str, str], expected:
                 "cpu/user.slice/cpu.cfs_period_us": "100000",
                 "memory/process_api/memory.limit_in_bytes": str(3 * GIB),
             },
-            Limits(cpus=0.5, memory_bytes=3 * GIB),
+            machine.Limits(cpus=0.5, memory_bytes=3 * GIB),
         ),
     ],
 )
-def test_limits_of_cgroup_v1(tmp_path: Path, files: Mapping[str, str], expected: Limits) -> None:
-    assert limits(own_groups(V1), tree(tmp_path, files)) == expected
+def test_limits_of_cgroup_v1(tmp_path: Path, files: Mapping[str, str], expected: machine.Limits) -> None:
+    assert machine.limits(machine.own_groups(V1), tree(tmp_path, files)) == expected
 
 
 def test_a_path_of_another_namespace_leads_nowhere(tmp_path: Path) -> None:
     root = tree(tmp_path / "cgroup", {"cgroup.controllers": "", "memory.max": str(GIB)})
     tree(tmp_path, {"memory.max": "1"})
-    assert limits({"": "/../../kubepods/pod1"}, root) == Limits(memory_bytes=GIB)
+    assert machine.limits({"": "/../../kubepods/pod1"}, root) == machine.Limits(memory_bytes=GIB)
 
 
 def test_no_cgroups_no_limits(tmp_path: Path) -> None:
-    assert own_limits(tmp_path / "none", tmp_path) == Limits()
+    assert machine.own_limits(tmp_path / "none", tmp_path) == machine.Limits()
 
 
 @pytest.mark.parametrize(("cpus", "quota", "expected"), [(8, None, 8), (8, 2.9, 2), (8, 0.5, 1), (2, 16.0, 2)])
 def test_whole_cpus_and_at_least_one(cpus: int, quota: float | None, expected: int) -> None:
-    assert bounded_cpus(cpus, Limits(cpus=quota)) == expected
+    assert machine.bounded_cpus(cpus, machine.Limits(cpus=quota)) == expected
 
 
 def test_memory_is_the_smaller_one() -> None:
-    assert bounded_memory(8, Limits()) == 8
-    assert bounded_memory(8, Limits(memory_bytes=4)) == 4
-    assert bounded_memory(8, Limits(memory_bytes=16)) == 8
+    assert machine.bounded_memory(8, machine.Limits()) == 8
+    assert machine.bounded_memory(8, machine.Limits(memory_bytes=4)) == 4
+    assert machine.bounded_memory(8, machine.Limits(memory_bytes=16)) == 8
 
 
 def test_this_machine_less_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "own_limits", lambda: Limits(cpus=1.0, memory_bytes=GIB))
-    found = machine()
+    monkeypatch.setattr(module, "own_limits", lambda: machine.Limits(cpus=1.0, memory_bytes=GIB))
+    found = machine.machine()
     assert (found.cpus, found.memory_bytes) == (1, min(GIB, psutil.virtual_memory().total))
     assert found.os
     assert found.arch
@@ -156,4 +146,4 @@ GIB = 1024**3
     ],
 )
 def test_half_of_what_is_scarcer(cpus: int, memory: int, agents: int, concurrency: int) -> None:
-    assert sizing(cpus, memory) == Sizing(agents=agents, concurrency=concurrency)
+    assert machine.sizing(cpus, memory) == machine.Sizing(agents=agents, concurrency=concurrency)

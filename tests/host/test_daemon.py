@@ -10,20 +10,7 @@ from typing import Any
 import pytest
 
 from tasks.facts.engine import Engine
-from tasks.host.daemon import (
-    NotReloaded,
-    Place,
-    Running,
-    by_name,
-    by_pidfile,
-    differences,
-    elsewhere,
-    known,
-    locate,
-    reload,
-    runs_elsewhere,
-    validate,
-)
+from tasks.host import daemon
 from tasks.host.daemon_json import Desired, parse
 from tasks.host.writer import FileState, Writer, look
 from tests.checks.given import engine
@@ -38,15 +25,15 @@ def proc(tmp_path: Path) -> Path:
     return tmp_path / "proc"
 
 
-def by_text(folder: Path, text: str, user: int = ME) -> Running | None:
+def by_text(folder: Path, text: str, user: int = ME) -> daemon.Running | None:
     (folder / "docker.pid").write_text(text)
-    return by_pidfile([folder / "missing.pid", folder / "docker.pid"], user, look, folder / "proc")
+    return daemon.by_pidfile([folder / "missing.pid", folder / "docker.pid"], user, look, folder / "proc")
 
 
 def test_by_the_file_with_its_number(tmp_path: Path, proc: Path) -> None:
     process(proc, 12, ["/usr/bin/dockerd", "-H", "fd://"])
     process(proc, 13, ["/usr/bin/sshd"])  # the number is another program's by now
-    assert by_text(tmp_path, "12\n") == Running(pid=12, user=ME, argv=("/usr/bin/dockerd", "-H", "fd://"))
+    assert by_text(tmp_path, "12\n") == daemon.Running(pid=12, user=ME, argv=("/usr/bin/dockerd", "-H", "fd://"))
     for text in ("", "x", "99", "-1", "1" * 40, "12 13", "0x0c", "13"):
         assert by_text(tmp_path, text) is None
 
@@ -54,20 +41,20 @@ def test_by_the_file_with_its_number(tmp_path: Path, proc: Path) -> None:
 def test_a_process_of_another_user_only_calls_itself_so(tmp_path: Path, proc: Path) -> None:
     process(proc, 12, ["dockerd", "--config-file=/tmp/evil.json"])
     assert by_text(tmp_path, "12", ME + 1) is None
-    assert by_name(ME + 1, look, proc) is None
+    assert daemon.by_name(ME + 1, look, proc) is None
 
 
 def test_by_name_without_those_inside_of_containers(proc: Path) -> None:
-    assert by_name(ME, look, proc) is None
+    assert daemon.by_name(ME, look, proc) is None
     process(proc, 1, ["/sbin/init"], name="systemd")
     process(proc, 12, ["dockerd"])
     process(proc, 500, ["dockerd", "--host=tcp://0.0.0.0"], inside="\t1")
     process(proc, 600, ["docker", "events"], name="docker")
-    found = by_name(ME, look, proc)
+    found = daemon.by_name(ME, look, proc)
     assert found is not None
     assert found.pid == 12
     process(proc, 13, ["dockerd", "--data-root=/x"])
-    assert by_name(ME, look, proc) is None, "of several none is known"
+    assert daemon.by_name(ME, look, proc) is None, "of several none is known"
 
 
 @pytest.mark.parametrize(
@@ -112,16 +99,16 @@ def host(**changes: Any) -> Any:
 )
 def test_steps(changes: dict[str, Any], reported: str, mirror: bool) -> None:
     found = host(**changes)
-    assert runs_elsewhere(found)
-    error = elsewhere(found, DESIRED)
+    assert daemon.runs_elsewhere(found)
+    error = daemon.elsewhere(found, DESIRED)
     text = str(error)
     assert reported in text
     assert "nothing was changed" in error.what
     assert "max-concurrent-downloads" in error.fix
     assert ("127.0.0.1:5051" in error.fix) is mirror
     assert error.status == 1
-    assert not runs_elsewhere(engine())
-    assert "registry-mirrors" not in elsewhere(found, Desired(downloads=10)).fix
+    assert not daemon.runs_elsewhere(engine())
+    assert "registry-mirrors" not in daemon.elsewhere(found, Desired(downloads=10)).fix
 
 
 ROOTLESS = {"SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"], "DockerRootDir": "/home/me/.local/x"}
@@ -149,10 +136,10 @@ def found(
     argv: list[str] | None = None,
     setting: str | None = None,
     environ: Mapping[str, str] = HOME,
-) -> Place:
+) -> daemon.Place:
     if argv is not None:
         process(tmp_path / "proc", 12, argv)
-    return locate(host, environ, setting, files(content or {}), tmp_path / "proc")
+    return daemon.locate(host, environ, setting, files(content or {}), tmp_path / "proc")
 
 
 @pytest.fixture(autouse=True)
@@ -181,7 +168,7 @@ def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_the_usual_places(tmp_path: Path, info: dict[str, Any], environ: Mapping[str, str], file: str) -> None:
     place = found(tmp_path, engine(**info), environ=environ)
-    assert place == Place(file=Path(os.path.realpath(file)))
+    assert place == daemon.Place(file=Path(os.path.realpath(file)))
 
 
 @pytest.mark.parametrize(
@@ -247,13 +234,13 @@ def test_its_argument_counts_unless_it_is_set(tmp_path: Path, argument: str, set
 
 
 def test_where_dockerd_may_be_as_a_program() -> None:
-    assert Place(file=Path("/x")).programs[0] == "dockerd"
-    assert "/opt/dockerd" in Place(file=Path("/x"), running=running(["/opt/dockerd"])).programs
-    assert "./dockerd" not in Place(file=Path("/x"), running=running(["./dockerd"])).programs
+    assert daemon.Place(file=Path("/x")).programs[0] == "dockerd"
+    assert "/opt/dockerd" in daemon.Place(file=Path("/x"), running=running(["/opt/dockerd"])).programs
+    assert "./dockerd" not in daemon.Place(file=Path("/x"), running=running(["./dockerd"])).programs
 
 
 def test_all_places() -> None:
-    assert [str(path) for path in known(HOME, "/mine/daemon.json")] == [
+    assert [str(path) for path in daemon.known(HOME, "/mine/daemon.json")] == [
         os.path.realpath(path)
         for path in (
             "/mine/daemon.json",
@@ -281,7 +268,7 @@ def event(attributes: Any = REPORTED) -> str:
 
 def reloaded(events: Any) -> FakePrograms:
     programs = FakePrograms(answers={"kill": "", "docker events": events})
-    reload(programs, Writer(programs=programs), 12, TEXT, None)
+    daemon.reload(programs, Writer(programs=programs), 12, TEXT, None)
     return programs
 
 
@@ -298,12 +285,12 @@ def test_the_signal_comes_first_and_only_later_events_count() -> None:
 
 @pytest.mark.parametrize("events", ["", "nothing\n", Answer(code=1, err="error during connect"), Answer(late=True)])
 def test_no_event_is_no_reload(events: Any) -> None:
-    with pytest.raises(NotReloaded, match="has not read"):
+    with pytest.raises(daemon.NotReloaded, match="has not read"):
         reloaded(events)
 
 
 def test_other_values_are_of_another_file() -> None:
-    with pytest.raises(NotReloaded, match="another daemon") as caught:
+    with pytest.raises(daemon.NotReloaded, match="another daemon") as caught:
         reloaded(event({**REPORTED, "max-concurrent-downloads": "3"}))
     assert "max-concurrent-downloads 3" in caught.value.why
 
@@ -321,8 +308,8 @@ def test_other_values_are_of_another_file() -> None:
     ],
 )
 def test_differences(changes: dict[str, str], text: str, count: int) -> None:
-    assert len(differences({**REPORTED, **changes}, parse(text))) == count
-    assert differences({}, parse(text)) == [], "what an engine does not tell is not compared"
+    assert len(daemon.differences({**REPORTED, **changes}, parse(text))) == count
+    assert daemon.differences({}, parse(text)) == [], "what an engine does not tell is not compared"
 
 
 def dockerd(script: Any, **paths: str | None) -> FakePrograms:
@@ -337,7 +324,7 @@ def test_a_file_is_shown_to_dockerd_in_private() -> None:
         seen.append((path.read_bytes(), path.stat().st_mode & 0o777, path))
         return ""
 
-    assert validate(dockerd(answer), ("dockerd",), b"{}", None) is None
+    assert daemon.validate(dockerd(answer), ("dockerd",), b"{}", None) is None
     ((data, mode, path),) = seen
     assert (data, mode) == (b"{}", 0o600)
     assert not path.exists()
@@ -355,7 +342,7 @@ def test_a_file_is_shown_to_dockerd_in_private() -> None:
     ],
 )
 def test_what_dockerd_says(answer: Answer, against: str | None) -> None:
-    output = validate(dockerd(answer), ("dockerd",), b"{}", None)
+    output = daemon.validate(dockerd(answer), ("dockerd",), b"{}", None)
     assert (output is None) is (against is None)
     assert against is None or against in str(output)
 
@@ -364,7 +351,7 @@ def test_a_dockerd_off_the_path_is_found_and_without_any_nobody_is_asked() -> No
     programs = FakePrograms(
         answers={"/usr/sbin/dockerd": ""}, paths={"dockerd": None, "/usr/sbin/dockerd": "/usr/sbin/dockerd"}
     )
-    assert validate(programs, ("dockerd",), b"{}", None) is None
+    assert daemon.validate(programs, ("dockerd",), b"{}", None) is None
     assert programs.lines == []
-    validate(programs, ("dockerd", "/usr/sbin/dockerd"), b"{}", None)
+    daemon.validate(programs, ("dockerd", "/usr/sbin/dockerd"), b"{}", None)
     assert programs.lines[0].startswith("/usr/sbin/dockerd --validate")

@@ -11,17 +11,7 @@ from typing import Any
 
 import pytest
 
-from tasks.kube.client import (
-    ApiError,
-    Busy,
-    Endpoint,
-    NoAnswer,
-    RetryingApi,
-    content,
-    endpoints,
-    port_answers,
-    ready,
-)
+from tasks.kube.client import ApiError, Busy, Endpoint, NoAnswer, RetryingApi, content, endpoints, port_answers, ready
 from tasks.kube.credentials import Credentials
 from tasks.kube.kubectl_transport import KubectlApi
 from tasks.kube.transport import HttpsApi, open_api

@@ -6,23 +6,8 @@ from typing import Any
 
 import pytest
 
+from tasks.kube import components
 from tasks.kube.client import ApiError
-from tasks.kube.components import (
-    METRICS,
-    POLICY,
-    PROVISIONER,
-    SERVICE_NAME,
-    SERVICE_NAMESPACE,
-    TRAEFIK,
-    balanced,
-    component,
-    defer,
-    deferral_policy,
-    end_deferral,
-    in_use,
-    scales,
-    without_address,
-)
 from tasks.kube.objects import Key
 from tests.given_live import FakeApi, Object, obj
 
@@ -62,67 +47,67 @@ def autoscaler(*kinds: str) -> Object:
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("metrics-server", METRICS),
-        ("local-path-provisioner", PROVISIONER),
-        ("traefik", TRAEFIK),
-        ("helm-install-traefik-crd", TRAEFIK),
-        ("svclb-traefik-1a2b3c4d", TRAEFIK),
+        ("metrics-server", components.METRICS),
+        ("local-path-provisioner", components.PROVISIONER),
+        ("traefik", components.TRAEFIK),
+        ("helm-install-traefik-crd", components.TRAEFIK),
+        ("svclb-traefik-1a2b3c4d", components.TRAEFIK),
         ("svclb-shop-1a2b3c4d", None),
         ("coredns", None),
         ("traefikee", None),
     ],
 )
 def test_a_workload_belongs_to_a_component_by_its_name(name: str, found: str | None) -> None:
-    assert component(name) == found
+    assert components.component(name) == found
 
 
 @pytest.mark.parametrize(
     ("objects", "needed"),
     [
         ([], {}),
-        ([claim(storageClassName="local-path"), LOCAL], {PROVISIONER}),
-        ([claim(storageClassName="openframe-local"), OURS], {PROVISIONER}),
-        ([claim(), default(LOCAL)], {PROVISIONER}),
+        ([claim(storageClassName="local-path"), LOCAL], {components.PROVISIONER}),
+        ([claim(storageClassName="openframe-local"), OURS], {components.PROVISIONER}),
+        ([claim(), default(LOCAL)], {components.PROVISIONER}),
         ([claim(), LOCAL, default(OTHER)], set()),
         ([claim(storageClassName="nfs"), default(LOCAL), OTHER], set()),
         ([claim(storageClassName=""), default(LOCAL)], set()),
         ([claim("somebody", storageClassName="local-path"), LOCAL], set()),
-        ([ingress(ingressClassName="traefik")], {TRAEFIK}),
-        ([ingress()], {TRAEFIK}),  # the class comes with the controller
+        ([ingress(ingressClassName="traefik")], {components.TRAEFIK}),
+        ([ingress()], {components.TRAEFIK}),  # the class comes with the controller
         ([ingress(ingressClassName="haproxy")], set()),
-        ([ingress(), default(TRAEFIK_CLASS, "ingressclass.kubernetes.io/is-default-class")], {TRAEFIK}),
+        ([ingress(), default(TRAEFIK_CLASS, "ingressclass.kubernetes.io/is-default-class")], {components.TRAEFIK}),
         ([ingress(ingressClassName="nginx"), NGINX_CLASS, TRAEFIK_CLASS], set()),
-        ([obj("IngressRoute", "shop", "web")], {TRAEFIK}),
-        ([obj("IngressRouteTCP", "shop", "web")], {TRAEFIK}),
+        ([obj("IngressRoute", "shop", "web")], {components.TRAEFIK}),
+        ([obj("IngressRouteTCP", "shop", "web")], {components.TRAEFIK}),
         ([obj("IngressRoute", "dashboard", "kube-system")], set()),
-        ([gateway("traefik")], {TRAEFIK}),  # its class comes with the controller
-        ([gateway("mine"), gateway_class("mine", "traefik.io/gateway-controller")], {TRAEFIK}),
+        ([gateway("traefik")], {components.TRAEFIK}),  # its class comes with the controller
+        ([gateway("mine"), gateway_class("mine", "traefik.io/gateway-controller")], {components.TRAEFIK}),
         ([gateway("istio"), gateway_class("istio", "istio.io/gateway-controller")], set()),
-        ([autoscaler()], {METRICS}),
-        ([autoscaler("Pods", "ContainerResource")], {METRICS}),
+        ([autoscaler()], {components.METRICS}),
+        ([autoscaler("Pods", "ContainerResource")], {components.METRICS}),
         ([autoscaler("External")], set()),
     ],
 )
 def test_what_an_object_needs(objects: list[Object], needed: set[str]) -> None:
-    assert set(in_use(FakeApi(*objects), {"web"}).needed) == set(needed)
+    assert set(components.in_use(FakeApi(*objects), {"web"}).needed) == set(needed)
 
 
 def test_an_ingress_is_expected_to_answer_once_its_class_is_there() -> None:
-    assert in_use(FakeApi(ingress(ingressClassName="nginx")), {"web"}).ingresses == ()
-    (found,) = in_use(FakeApi(ingress(ingressClassName="nginx"), NGINX_CLASS), {"web"}).ingresses
+    assert components.in_use(FakeApi(ingress(ingressClassName="nginx")), {"web"}).ingresses == ()
+    (found,) = components.in_use(FakeApi(ingress(ingressClassName="nginx"), NGINX_CLASS), {"web"}).ingresses
     assert found["metadata"]["name"] == "shop"
 
 
 @pytest.mark.parametrize("code", [403, 404, 503])
 def test_what_may_not_be_read_needs_nothing(code: int) -> None:
     path = "/apis/autoscaling/v2/horizontalpodautoscalers"
-    assert in_use(FakeApi(autoscaler(), answers={path: ApiError(code, "refused")}), {"web"}).needed == {}
+    assert components.in_use(FakeApi(autoscaler(), answers={path: ApiError(code, "refused")}), {"web"}).needed == {}
 
 
 def test_an_api_that_fails_is_an_error() -> None:
     path = "/apis/autoscaling/v2/horizontalpodautoscalers"
     with pytest.raises(ApiError):
-        in_use(FakeApi(answers={path: ApiError(500, "broken")}), {"web"})
+        components.in_use(FakeApi(answers={path: ApiError(500, "broken")}), {"web"})
 
 
 @pytest.mark.parametrize(
@@ -136,8 +121,8 @@ def test_an_api_that_fails_is_an_error() -> None:
 )
 def test_an_autoscaler_without_a_chance_is_not_awaited(status: str, reason: str, message: str, good: bool) -> None:
     row = {"type": "ScalingActive", "status": status, "reason": reason, "message": message}
-    assert scales({"status": {"conditions": [row]}})[0] is good
-    assert scales({})[0] is False
+    assert components.scales({"status": {"conditions": [row]}})[0] is good
+    assert components.scales({})[0] is False
 
 
 # -- pods of metrics-server, refused for a time that the API server's own clock ends
@@ -164,16 +149,16 @@ class Recorded:
 
 def test_it_ends_by_itself_at_a_time_of_the_api_servers_clock() -> None:
     api = Recorded(201, 201)
-    assert defer(api) is None
+    assert components.defer(api) is None
     (_, _, result), (_, _, binding) = api.sent
     (row,) = result["spec"]["validations"]
     assert "timestamp('2026-01-02T03:04:25Z')" in row["expression"]
     assert result["spec"]["failurePolicy"] == "Ignore"
-    assert binding["spec"] == {"policyName": POLICY, "validationActions": ["Deny"]}
+    assert binding["spec"] == {"policyName": components.POLICY, "validationActions": ["Deny"]}
 
 
 def test_only_pods_of_metrics_server_in_kube_system_are_refused() -> None:
-    spec = deferral_policy(datetime(2026, 1, 1, tzinfo=UTC))[0]["spec"]
+    spec = components.deferral_policy(datetime(2026, 1, 1, tzinfo=UTC))[0]["spec"]
     assert "startsWith('metrics-server-')" in spec["validations"][0]["expression"]
     matched = spec["matchConstraints"]
     assert matched["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "kube-system"}
@@ -185,14 +170,14 @@ def test_only_pods_of_metrics_server_in_kube_system_are_refused() -> None:
     [((404,), "this Kubernetes has no such policies"), ((403,), "no"), ((409, 409), None), ((201, 500), "no")],
 )
 def test_where_it_cannot_be_done_nothing_fails(codes: tuple[int, ...], why: str | None) -> None:
-    assert defer(Recorded(*codes)) == why
+    assert components.defer(Recorded(*codes)) == why
 
 
 @pytest.mark.parametrize(("codes", "done"), [((200, 200), True), ((404, 404), True), ((200, 500), False)])
 def test_it_is_taken_away(codes: tuple[int, ...], done: bool) -> None:
     api = Recorded(*codes)
-    assert end_deferral(api) is done
-    assert [(method, name) for method, name, _ in api.sent] == [("DELETE", POLICY)] * 2
+    assert components.end_deferral(api) is done
+    assert [(method, name) for method, name, _ in api.sent] == [("DELETE", components.POLICY)] * 2
 
 
 # -- Services that get no address, because another one has their ports
@@ -213,7 +198,7 @@ def service(key: Key, *ports: int, address: str = "") -> Any:
 
 
 def pod(key: Key, message: str = "") -> Any:
-    labels = {SERVICE_NAMESPACE: key.namespace, SERVICE_NAME: key.name}
+    labels = {components.SERVICE_NAMESPACE: key.namespace, components.SERVICE_NAME: key.name}
     rows = [{"type": "PodScheduled", "status": "False" if message else "True", "message": message}]
     return obj("Pod", f"svclb-{key.namespace}", "kube-system", labels=labels, status={"conditions": rows})
 
@@ -225,7 +210,7 @@ def served(*pods: Any) -> FakeApi:
 
 def test_the_one_that_has_the_port_is_named() -> None:
     occupied = "0/2 nodes are available: 2 node(s) didn't have free ports for the requested pod ports."
-    (reported,) = without_address(served(pod(SHOP), pod(BLOG, occupied)), [SHOP, BLOG])
+    (reported,) = components.without_address(served(pod(SHOP), pod(BLOG, occupied)), [SHOP, BLOG])
     assert reported.startswith(
         "service blog/web gets no address: service shop/web has 80. Give one of them another port"
     )
@@ -241,14 +226,14 @@ def test_the_one_that_has_the_port_is_named() -> None:
     ids=["all have theirs", "its node comes", "another's"],
 )
 def test_what_may_come_is_not_told(pods: list[Any], services: list[Key]) -> None:
-    assert without_address(served(*pods), services) == []
+    assert components.without_address(served(*pods), services) == []
 
 
 def test_where_it_cannot_be_asked_nothing_is_told() -> None:
-    assert without_address(FakeApi(answers={PODS: ApiError(403, "no")}), [SHOP]) == []
+    assert components.without_address(FakeApi(answers={PODS: ApiError(403, "no")}), [SHOP]) == []
 
 
 def test_only_load_balancers_of_a_manifest_are_asked_for() -> None:
     here = {"kind": "Service", "metadata": {"name": "web"}, "spec": {"type": "LoadBalancer"}}
     inside = {"kind": "Service", "metadata": {"name": "db"}, "spec": {}}
-    assert balanced([here, inside, {"kind": "Deployment"}], "shop") == (SHOP,)
+    assert components.balanced([here, inside, {"kind": "Deployment"}], "shop") == (SHOP,)

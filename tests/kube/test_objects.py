@@ -6,18 +6,7 @@ from typing import Any
 import pytest
 
 from tasks.kube.client import ApiError
-from tasks.kube.objects import (
-    FIELD_MANAGER,
-    MANAGED_BY,
-    Key,
-    Resources,
-    digest,
-    fill,
-    finish,
-    key,
-    live,
-    repeat,
-)
+from tasks.kube.objects import FIELD_MANAGER, MANAGED_BY, Key, Resources, digest, fill, finish, key, live, repeat
 from tasks.settings.derived import FINGERPRINT
 from tests.given_live import FakeApi
 

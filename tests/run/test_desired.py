@@ -9,16 +9,7 @@ import pytest
 
 from tasks.core.errors import BadInput
 from tasks.kube.objects import FIELD_MANAGER, MANAGED_BY, finish, key
-from tasks.run.desired import (
-    NODE_LOCAL_DNS,
-    POLICIES,
-    QUOTAS_FILE,
-    STORAGE,
-    base_resources,
-    desired_keys,
-    ingress_namespace,
-    namespace_objects,
-)
+from tasks.run import desired
 from tasks.settings.derived import FINGERPRINT
 from tasks.settings.schema import Settings
 from tests import given
@@ -45,7 +36,7 @@ def test_each_part_asks_for_what_it_puts_in(tmp_path: Path, parts: Collection[st
     own = tmp_path / "own.yaml"
     own.write_text("{apiVersion: v1, kind: Pod, metadata: {name: p}}")
     settings = given.settings(namespaces=["one"], manifests={"files": [str(own)]})
-    keys = desired_keys(given.facts(tmp_path, settings=settings, secrets=(SECRET,)), parts)
+    keys = desired.desired_keys(given.facts(tmp_path, settings=settings, secrets=(SECRET,)), parts)
     assert {key.kind for key in keys} == kinds
     assert len(keys) == len(set(keys))
 
@@ -54,26 +45,26 @@ def test_one_object_is_asked_for_once(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("{apiVersion: v1, kind: Namespace, metadata: {name: one}}")
     settings = given.settings(namespaces=["one"], manifests={"files": [str(own)]})
-    keys = desired_keys(given.facts(tmp_path, settings=settings), ("manifests",))
+    keys = desired.desired_keys(given.facts(tmp_path, settings=settings), ("manifests",))
     assert [key.name for key in keys if key.kind == "Namespace"].count("one") == 1
 
 
 def test_twelve_namespaces_in_their_order_each_once() -> None:
     names = [f"ns-{number}" for number in range(12)]
-    found = namespace_objects([*names, "ns-3", "ns-0"])
+    found = desired.namespace_objects([*names, "ns-3", "ns-0"])
     assert [each["metadata"]["name"] for each in found] == names
     assert len({each["metadata"]["annotations"][FINGERPRINT] for each in found}) == 12
     for each in found:
         assert (each["apiVersion"], each["kind"]) == ("v1", "Namespace")
         assert each["metadata"]["labels"] == {MANAGED_BY: FIELD_MANAGER}
-    assert found == namespace_objects(names)
-    assert namespace_objects([]) == []
+    assert found == desired.namespace_objects(names)
+    assert desired.namespace_objects([]) == []
 
 
 @pytest.mark.parametrize("name", ["", "A", "a_b", "-a", "a-", "a.b", "a" * 64, "a: b", "ä", "${IP}"])
 def test_odd_names_are_refused_by_name(name: str) -> None:
     with pytest.raises(BadInput) as error:
-        namespace_objects(["good", name])
+        desired.namespace_objects(["good", name])
     assert f"'{name}'" in error.value.what
     assert "NAMESPACES" in error.value.fix
 
@@ -84,7 +75,7 @@ def desired_objects(
     nodes: tuple[str, ...] | None = None,
     **settings: Any,
 ) -> list[dict[str, Any]]:
-    return base_resources(Settings.model_validate(settings), root, managed=managed, nodes=nodes)
+    return desired.base_resources(Settings.model_validate(settings), root, managed=managed, nodes=nodes)
 
 
 def one(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
@@ -161,7 +152,7 @@ def test_the_policy_lets_in_managed_namespaces_system_and_nodes_and_leaves_egres
 
 def test_the_namespace_of_the_ingress_is_let_in() -> None:
     release = {"name": "web", "namespace": "edge", "chart": "ingress-nginx/ingress-nginx"}
-    assert ingress_namespace(Settings()) == "kube-system"
+    assert desired.ingress_namespace(Settings()) == "kube-system"
     found = desired_objects(ingress={"controller": "ingress-nginx"}, helm={"releases": [release]})
     names = [
         peer["namespaceSelector"]["matchLabels"].get("kubernetes.io/metadata.name")
@@ -170,7 +161,7 @@ def test_the_namespace_of_the_ingress_is_let_in() -> None:
     ]
     assert names == [None, "edge", "kube-system"]
     without = Settings.model_validate({"ingress": {"controller": "ingress-nginx"}, "helm": {"releases": []}})
-    assert ingress_namespace(without) == "ingress-nginx"
+    assert desired.ingress_namespace(without) == "ingress-nginx"
 
 
 def test_nodes_that_are_known_are_taken_as_they_are() -> None:
@@ -181,9 +172,9 @@ def test_nodes_that_are_known_are_taken_as_they_are() -> None:
 
 def test_outside_the_managed_namespaces_nothing_is_made_where_the_cluster_is_not_ours(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "files", tmp_path / "files")
-    with (tmp_path / POLICIES).open("a") as file:
+    with (tmp_path / desired.POLICIES).open("a") as file:
         file.write("---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: m, namespace: kube-system}}\n")
-    found = base_resources(Settings(), tmp_path, managed=("platform",), whole_cluster=False)
+    found = desired.base_resources(Settings(), tmp_path, managed=("platform",), whole_cluster=False)
     assert {each["kind"] for each in found} == {"NetworkPolicy", "ResourceQuota", "LimitRange"}
     assert {each["metadata"]["namespace"] for each in found} == {"platform"}
 
@@ -237,7 +228,7 @@ def test_templates_may_be_edited(tmp_path: Path) -> None:
         "data: {host: 'a.${DOMAIN}', keep: '${HOME} $x'}\n---\n"
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fixed, namespace: elsewhere}\n"
     )
-    found = desired_objects(root=copied(tmp_path, POLICIES, text), cluster={"domain": 'x"\nevil: "'})
+    found = desired_objects(root=copied(tmp_path, desired.POLICIES, text), cluster={"domain": 'x"\nevil: "'})
     own = [each for each in found if each["kind"] == "ConfigMap" and each["metadata"]["name"] != "node-local-dns"]
     assert [(each["metadata"]["namespace"], each["metadata"]["name"]) for each in own] == [
         ("platform", "every"),
@@ -247,7 +238,7 @@ def test_templates_may_be_edited(tmp_path: Path) -> None:
     assert own[0]["data"] == {"host": 'a.x"\nevil: "', "keep": "${HOME} $x"}
 
 
-@pytest.mark.parametrize("name", [NODE_LOCAL_DNS, STORAGE, POLICIES, QUOTAS_FILE])
+@pytest.mark.parametrize("name", [desired.NODE_LOCAL_DNS, desired.STORAGE, desired.POLICIES, desired.QUOTAS_FILE])
 def test_a_broken_or_missing_template_is_told_by_its_name(tmp_path: Path, name: str) -> None:
     root = copied(tmp_path, name, "a: 1\n---\na: [\n")
     with pytest.raises(BadInput, match=name):

@@ -18,18 +18,7 @@ from tasks.kube.objects import key
 from tasks.run import apply, builds, own_steps
 from tasks.run.desired import marker_key, marker_keys
 from tasks.run.own_command import fingerprint, marker, refuse_unset
-from tasks.settings.derived import (
-    API_READY,
-    CREATE_CLUSTER,
-    OWN,
-    SYSTEM_READY,
-    build_name,
-    install_name,
-    manifests_name,
-    own_name,
-    push_name,
-    ready_name,
-)
+from tasks.settings import derived
 from tasks.settings.needs import references
 from tests import given
 from tests.given_live import FakeApi, Object, created, obj, reached, stored
@@ -85,17 +74,17 @@ def test_each_reference_becomes_the_steps_that_it_stands_for(tmp_path: Path) -> 
     )
     found = plan(made)
     db, api = made.releases
-    assert {ready_name(db), manifests_name(())} <= given.above(list(found.values()), "steps: s0")
-    assert {install_name(api), "steps: s0"} <= set(found["steps: s1"].needs)
-    assert "steps: s1" in given.above(list(found.values()), SYSTEM_READY)
+    assert {derived.ready_name(db), derived.manifests_name(())} <= given.above(list(found.values()), "steps: s0")
+    assert {derived.install_name(api), "steps: s0"} <= set(found["steps: s1"].needs)
+    assert "steps: s1" in given.above(list(found.values()), derived.SYSTEM_READY)
     assert found["steps: s2"].needs == ()
-    assert "steps: s3" in given.above(list(found.values()), CREATE_CLUSTER)
-    assert (found["steps: s0"].kind, found["steps: s1"].kind, found["steps: s1"].wait) == (OWN, None, True)
+    assert "steps: s3" in given.above(list(found.values()), derived.CREATE_CLUSTER)
+    assert (found["steps: s0"].kind, found["steps: s1"].kind, found["steps: s1"].wait) == (derived.OWN, None, True)
 
 
 def test_one_that_says_nothing_needs_the_cluster(tmp_path: Path) -> None:
     found = plan(facts(tmp_path, {}))
-    assert set(found["steps: s0"].needs) == {CREATE_CLUSTER, API_READY}
+    assert set(found["steps: s0"].needs) == {derived.CREATE_CLUSTER, derived.API_READY}
     assert "steps: s0" in given.above(list(found.values()), "cluster: switch your kubeconfig to it")
     assert "steps: s0" in found["cluster: watch the nodes"].until
 
@@ -105,8 +94,12 @@ def test_the_users_manifests_may_come_before_a_release(tmp_path: Path) -> None:
     made = facts(tmp_path, {"needs": ["mine.yaml"], "before": ["release:db"]})
     found = plan(made)
     db, api = made.releases
-    assert "steps: s0" in found[install_name(db)].needs
-    assert found[manifests_name(())].awaits == (install_name(api), ready_name(api), SYSTEM_READY)
+    assert "steps: s0" in found[derived.install_name(db)].needs
+    assert found[derived.manifests_name(())].awaits == (
+        derived.install_name(api),
+        derived.ready_name(api),
+        derived.SYSTEM_READY,
+    )
 
 
 def remembered(made: Facts, number: int = 0) -> Object:
@@ -218,7 +211,7 @@ def test_it_runs_again_when_what_it_needs_changes(tmp_path: Path) -> None:
     def then(*objects: Object) -> Facts:
         return running(tmp_path, step, objects=(mark,), releases=releases(FakeApi(*objects)))
 
-    install = Step(name=install_name(made.releases[0]), task="helm")
+    install = Step(name=derived.install_name(made.releases[0]), task="helm")
     idle = replace(install, skip="unchanged")
     assert skipped(then(first), idle) == [True]
     assert skipped(then(first), install) == [False]
@@ -241,7 +234,7 @@ def test_one_that_needs_a_step_that_runs_again_runs_too(tmp_path: Path) -> None:
     def found(*objects: Object) -> dict[str, bool]:
         return {each.name: each.skip is None for each in own_steps.steps(running(tmp_path, *both, objects=objects), ())}
 
-    names = [own_name(each) for each in made.settings.steps]
+    names = [derived.own_name(each) for each in made.settings.steps]
     assert [found(seed, smoke, last)[name] for name in names] == [False, False, True, False]
     assert [found(smoke, last)[name] for name in names] == [True, True, True, False]
     later = {**seed, "data": {**seed["data"], "ended": "2026-01-01"}}
@@ -323,9 +316,9 @@ def test_one_that_uses_an_image_needs_its_push_and_runs_again_with_another(tmp_p
 
     new = made("1")
     found = {step.name: step for step in own_steps.with_own(new, builds.steps(new))}
-    assert push_name(build) in found["steps: a"].needs
-    assert found["steps: b"].needs == (push_name(build),)
-    assert "steps: c" in found[build_name(build)].needs
+    assert derived.push_name(build) in found["steps: a"].needs
+    assert found["steps: b"].needs == (derived.push_name(build),)
+    assert "steps: c" in found[derived.build_name(build)].needs
     needs = references(chosen).needs
     for number, name in enumerate("ab"):
         own = chosen.steps[number]

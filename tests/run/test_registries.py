@@ -16,14 +16,7 @@ from tasks.facts.network import network
 from tasks.facts.registries import Registry, read
 from tasks.k3d.registry_container import labels
 from tasks.run.registries import missing, steps
-from tasks.settings.derived import (
-    cache_container,
-    mirrors,
-    push_container,
-    registries_in_use,
-    registry_containers,
-    upstream_url,
-)
+from tasks.settings import derived
 from tasks.settings.schema import Cache
 from tests.facts import inspected
 from tests.given import act, facts, settings
@@ -38,15 +31,15 @@ VARIABLES = {"HTTPS_PROXY": ADDRESS, "NO_PROXY": "localhost,127.0.0.0/8,::1,corp
 
 
 def test_by_default() -> None:
-    assert list(registry_containers(settings())) == [
+    assert list(derived.registry_containers(settings())) == [
         PUSHED,
         HUB,
         GHCR,
         "k3d-openframe-cache-quay-io",
         "k3d-openframe-cache-registry-k8s-io",
     ]
-    assert registries_in_use(settings())[0] == f"{PUSHED}:5000"  # k3d tells clients of the first one
-    assert mirrors(settings())["docker.io"] == [f"http://{HUB}:5000"]
+    assert derived.registries_in_use(settings())[0] == f"{PUSHED}:5000"  # k3d tells clients of the first one
+    assert derived.mirrors(settings())["docker.io"] == [f"http://{HUB}:5000"]
 
 
 @pytest.mark.parametrize(
@@ -59,14 +52,14 @@ def test_by_default() -> None:
 )
 def test_each_can_be_left_out(registries: Mapping[str, Any], expected: int) -> None:
     assert (
-        len(registry_containers(settings(registries=registries)))
-        == len(registries_in_use(settings(registries=registries)))
+        len(derived.registry_containers(settings(registries=registries)))
+        == len(derived.registries_in_use(settings(registries=registries)))
         == expected
     )
 
 
 def test_the_push_registrys_name_is_a_setting() -> None:
-    assert push_container(settings(registries={"name": "mine"})) == "k3d-mine"
+    assert derived.push_container(settings(registries={"name": "mine"})) == "k3d-mine"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +73,7 @@ def test_the_push_registrys_name_is_a_setting() -> None:
     ],
 )
 def test_a_caches_name_and_address(cache: dict[str, Any], name: str, url: str) -> None:
-    assert (cache_container(Cache(**cache)), upstream_url(Cache(**cache))) == (name, url)
+    assert (derived.cache_container(Cache(**cache)), derived.upstream_url(Cache(**cache))) == (name, url)
 
 
 @pytest.mark.parametrize(
@@ -94,11 +87,11 @@ def test_a_caches_name_and_address(cache: dict[str, Any], name: str, url: str) -
     ],
 )
 def test_a_cache_that_asks_elsewhere_is_another_container(cache: dict[str, Any]) -> None:
-    result = cache_container(Cache(**cache))
-    usual = cache_container(Cache(upstream=cache["upstream"]))
+    result = derived.cache_container(Cache(**cache))
+    usual = derived.cache_container(Cache(upstream=cache["upstream"]))
     assert result.startswith(f"{usual}-")
     assert len(result) == len(usual) + 7
-    assert cache_container(Cache(**{**cache, "url": "http://another.example.com"})) != result
+    assert derived.cache_container(Cache(**{**cache, "url": "http://another.example.com"})) != result
 
 
 @pytest.mark.parametrize(

@@ -14,18 +14,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.program import Program
 
-from tasks.core.errors import (
-    ABSENT,
-    STOPPED,
-    BadInput,
-    ClusterAbsent,
-    ClusterStopped,
-    Drifted,
-    Interrupted,
-    LaunchError,
-    NoEngine,
-    PlanError,
-)
+from tasks.core import errors
 from tasks.core.lock import Held, held
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
@@ -197,18 +186,18 @@ def raising(error: BaseException) -> Callable[[Session], int | None]:
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (LaunchError, 1),
-        (BadInput, 2),
-        (PlanError, 2),
-        (ClusterStopped, 3),
-        (ClusterAbsent, 4),
-        (Drifted, 5),
-        (NoEngine, 6),
-        (Interrupted, 130),
+        (errors.LaunchError, 1),
+        (errors.BadInput, 2),
+        (errors.PlanError, 2),
+        (errors.ClusterStopped, 3),
+        (errors.ClusterAbsent, 4),
+        (errors.Drifted, 5),
+        (errors.NoEngine, 6),
+        (errors.Interrupted, 130),
     ],
 )
 def test_each_expected_error_has_its_code_and_no_traceback(
-    error: type[LaunchError], status: int, capsys: pytest.CaptureFixture[str]
+    error: type[errors.LaunchError], status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ended(raising(error("it happened", why="for a reason", fix="do that"))) == status
     out, err = capsys.readouterr()
@@ -237,7 +226,7 @@ def test_programs_have_a_home_where_the_shell_has_none(
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(Path, "home", account)
     status = run_task(Options(task="x"), lambda session: homes.append(session.programs().env["HOME"]))
-    assert (status, homes) == ((0, [found]) if found else (BadInput.status, []))
+    assert (status, homes) == ((0, [found]) if found else (errors.BadInput.status, []))
     assert ("set HOME" in capsys.readouterr().err) is (found is None)
 
 
@@ -294,7 +283,7 @@ def test_a_rehearsal_says_once_that_nothing_is_real_also_over_an_error(
 ) -> None:
     monkeypatch.setenv("DEPLOY_LOG_DIR", str(tmp_path / "openframe-logs"))
     options = Options(task=task, engine="rehearsal")
-    assert run_task(options, raising(BadInput("--format is 'x'"))) == 2
+    assert run_task(options, raising(errors.BadInput("--format is 'x'"))) == 2
     shown = capsys.readouterr()
     assert (shown.out + shown.err).count("REHEARSAL: ") == 1
 
@@ -358,9 +347,9 @@ def test_only_what_it_needs_is_looked_at_and_run(around: Around, tmp_path: Path,
 @pytest.mark.parametrize(
     ("presence", "error", "status", "fix"),
     [
-        (Presence.ABSENT, ClusterAbsent, ABSENT, "invoke cluster creates it"),
-        (Presence.INCOMPLETE, ClusterAbsent, ABSENT, "invoke cluster creates it"),
-        (Presence.STOPPED, ClusterStopped, STOPPED, "invoke cluster starts it"),
+        (Presence.ABSENT, errors.ClusterAbsent, errors.ABSENT, "invoke cluster creates it"),
+        (Presence.INCOMPLETE, errors.ClusterAbsent, errors.ABSENT, "invoke cluster creates it"),
+        (Presence.STOPPED, errors.ClusterStopped, errors.STOPPED, "invoke cluster starts it"),
     ],
 )
 def test_without_a_cluster_that_runs_nothing_is_done(
@@ -404,6 +393,6 @@ def test_health_only_looks(around: Around, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "reported"), [("dump", "steps.dump.when=down"), ("sed", "did you mean seed?")])
 def test_a_name_that_a_task_does_not_take(name: str, reported: str) -> None:
     check_names(["seed"], ["seed"], "step", {})
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(errors.BadInput) as caught:
         check_names([name], ["seed"], "step", {"dump": "when=down"})
     assert reported in f"{caught.value.why} {caught.value.fix}"

@@ -6,16 +6,7 @@ import pytest
 
 from tasks.core.units import memory_bytes
 from tasks.settings import valid
-from tasks.settings.valid import (
-    amount,
-    as_amount,
-    as_bool,
-    as_memory,
-    as_number,
-    as_whole,
-    as_words,
-    dns_label,
-)
+from tasks.settings.valid import amount, as_amount, as_bool, as_memory, as_number, as_whole, as_words, dns_label
 
 GOOD: list[tuple[Callable[[str], str], list[str]]] = [
     (dns_label, ["a", "a-b", "0", "a" * 63]),
