@@ -10,7 +10,7 @@ from tasks.core.units import count
 from tasks.engine.step import Context, Report, Step
 from tasks.engine.work import AwaitCluster, Milestone
 from tasks.run.task import run_part, task
-from tasks.settings.derived import API_READY, CREATE_CLUSTER, START_CLUSTER, SYSTEM_READY, context_name
+from tasks.settings.derived import API_READY, CREATE_CLUSTER, START_CLUSTER, SYSTEM_READY
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
@@ -185,7 +185,7 @@ def _remedy(facts: Facts, words: Collection[str]) -> str:
     own = {node.kubernetes_name: node.name for node in facts.cluster.of("server", "agent")}
     name = min(own.keys() & words, default=min(words))
     if own and name not in own:
-        return f"its container is gone: kubectl delete node {name} --context {context_name(facts.name)}"
+        return f"its container is gone: kubectl delete node {name} --context {facts.context}"
     container = own.get(name, name)
     return f"docker logs {container} shows why; docker restart {container} makes it register again"
 

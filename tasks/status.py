@@ -6,6 +6,7 @@ for drift.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from dataclasses import asdict, dataclass
@@ -103,6 +104,7 @@ def judge(facts: Facts, name: str) -> tuple[list[Row], int]:
     rows = [_cluster(facts, name)]
     rows += [Row(what="setting", state="changed", detail=text) for text in differences(facts)]
     rows += _starting(facts)
+    rows += _left(facts)
     steps = up.steps(facts, choosers(facts))
     always = own_steps.each_time(facts, steps)
     for step in steps:
@@ -122,6 +124,17 @@ def _starting(facts: Facts) -> list[Row]:
         return []
     late = components.starting(facts.live, components.waited_for(facts))
     return [Row(what=f"component {name}", state="starting", detail="`invoke health` waits for it") for name in late]
+
+
+def _left(facts: Facts) -> list[Row]:
+    """Objects that are no longer configured: they may be in use, so they are no drift."""
+    from tasks.core.errors import LaunchError, some
+    from tasks.run.difference import objects_left
+
+    with contextlib.suppress(LaunchError):  # additional information
+        if names := objects_left(facts, facts.backend.parts):
+            return [Row(what="objects that stay", state="ok", detail=f"no longer configured: {some(names)}")]
+    return []
 
 
 def _cluster(facts: Facts, name: str) -> Row:

@@ -12,7 +12,7 @@ from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Cancel, Context, Report, Result, Step
 from tasks.facts.facts import Facts, Live
 from tasks.kube.client import Api, ApiError
-from tasks.kube.objects import FIELD_MANAGER, Key, key
+from tasks.kube.objects import FIELD_MANAGER, MANAGED_BY, Key, key
 from tasks.kube.ownership import CREATED_BY, marked
 from tasks.kube.releases import LiveRelease
 from tasks.settings.derived import FINGERPRINT
@@ -131,7 +131,7 @@ def _find(parts: list[str], plural: str, namespaced: bool, here: list[Mapping[st
 def _selected(answer: Any, query: str) -> Any:
     """As far as our own questions select: by one label, Helm's Secrets, or all others."""
     label, _, value = unquote(parse_qs(query).get("labelSelector", [""])[0]).partition("=")
-    if label == CREATED_BY:
+    if label in (CREATED_BY, MANAGED_BY):
         rows = [each for each in answer["items"] if (each["metadata"].get("labels") or {}).get(label) == value]
         return {"items": rows}
     if "helm.sh" not in query:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import BadInput
+from tasks.kube.objects import FIELD_MANAGER, MANAGED_BY, finish
 from tasks.status import status
 from tasks.up import up
 from tests.given import call
@@ -100,6 +101,27 @@ def test_a_kubeconfig_entry_is_missing(launched: Machine, capsys: pytest.Capture
 def test_an_unreadable_foreign_release_costs_nothing(launched: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     launched.api.put(stored(name="other", namespace="theirs", manifest="a: b: c\n---\nx: [\n"))
     assert rows(launched, capsys)[0] == 0
+
+
+def test_objects_that_are_no_longer_configured_stay_and_are_reported(
+    launched: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They may be in use: no drift. A copy of the label that a controller or a person made is no object of ours."""
+    launched.api.put(finish(obj("ConfigMap", "old", "platform")))
+    launched.api.put(finish(obj("IngressRoute", "old", "platform")))
+    launched.api.put(finish(obj("Namespace", "former")))
+    launched.api.put(obj("Service", "copied", "platform", labels={MANAGED_BY: FIELD_MANAGER}))
+    launched.api.put(finish(obj("Pod", "dependent", "platform", owner=("Deployment", "a"))))
+    code, found = rows(launched, capsys)
+    assert code == 0
+    state, detail = found["objects that stay"]
+    assert state == "ok"
+    names = {"platform/ingressroute/old": "ingressroute.traefik.io old -n platform"}
+    names |= {"platform/configmap/old": "configmap old -n platform", "namespace/former": "namespace former"}
+    expected = {
+        f"{name} (kubectl delete {what} --context k3d-openframe-dev removes it)" for name, what in names.items()
+    }
+    assert set(detail.removeprefix("no longer configured: ").split(", ")) == expected
 
 
 def test_text_is_a_table(launched: Machine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from tasks.core.errors import ClusterAbsent
 from tasks.core.files import sha256
 from tasks.core.paths import own_tasks
 from tasks.kube.objects import Key, Resources, live
+from tasks.settings.derived import context_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -272,6 +273,11 @@ class Facts:
     def name(self) -> str:
         """The cluster's name."""
         return self.settings.cluster.name
+
+    @property
+    def context(self) -> str:
+        """The context of this cluster in the user's kubeconfig."""
+        return context_name(self.name) if self.owns_cluster else self.cluster.name
 
     @property
     def platform(self) -> str:

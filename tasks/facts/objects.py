@@ -1,4 +1,4 @@
-"""All objects of a cluster by kind: in namespaces, or those that an environment created."""
+"""All objects of a cluster by kind: in namespaces, or those with a label."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,6 @@ from urllib.parse import quote
 from tasks.facts.facts import concurrently
 from tasks.kube.client import Api, ApiError
 from tasks.kube.objects import NO_RELEASES, Key, path, root
-from tasks.kube.ownership import CREATED_BY
 
 Item = Mapping[str, Any]
 _AT_ONCE = 8
@@ -128,9 +127,9 @@ def in_namespaces(api: Api, kinds: Iterable[Kind], namespaces: Sequence[str]) ->
     return _listed(api, [(kind, path(kind.api_version, kind.plural, namespace), "") for kind, namespace in lists])
 
 
-def created_for(api: Api, kinds: Iterable[Kind], environment: str, homes: Sequence[str]) -> Found:
-    """Everything with the label of one environment; kinds that may not be listed cluster-wide are listed in `homes`."""
-    selector = f"labelSelector={quote(f'{CREATED_BY}={environment}', safe='')}"
+def labelled(api: Api, kinds: Iterable[Kind], label: str, value: str, homes: Sequence[str] = ()) -> Found:
+    """Everything with this label; kinds that may not be listed cluster-wide are listed in `homes`."""
+    selector = f"labelSelector={quote(f'{label}={value}', safe='')}"
     return _listed(api, [(kind, path(kind.api_version, kind.plural), selector) for kind in kinds], homes)
 
 

@@ -24,7 +24,7 @@ from tasks.facts.cluster import Claim, no_such_file, owner_of, read, refuse_fore
 from tasks.facts.endpoint import endpoint
 from tasks.facts.facts import Facts
 from tasks.process.command import CommandFailed
-from tasks.settings.derived import API_READY, NODE_KUBECONFIG, context_name
+from tasks.settings.derived import API_READY, NODE_KUBECONFIG
 
 TASK = "cluster"
 MERGE, SWITCH = "cluster: entry in your kubeconfig", "cluster: switch your kubeconfig to it"
@@ -130,14 +130,14 @@ def steps(facts: Facts, last: tuple[str, ...]) -> list[Step]:
 
 
 def _fault(facts: Facts) -> str:
-    return unwritable(target(facts.environ), context_name(facts.name))
+    return unwritable(target(facts.environ), facts.context)
 
 
 def _state(facts: Facts) -> tuple[bool, bool]:
     """Whether the user's file has the entry as desired, and whether it is the current context."""
     path = target(facts.environ)
     entry = facts.paths.kubeconfig.read_text() if facts.paths.kubeconfig.exists() else ""
-    return has_entry(path, entry), current_context(path) == context_name(facts.name)
+    return has_entry(path, entry), current_context(path) == facts.context
 
 
 def warnings(steps: Sequence[Step]) -> list[str]:
@@ -166,4 +166,4 @@ def _merge(facts: Facts, path: Path) -> Report:
 def _switch(facts: Facts, path: Path) -> Report:
     if fault := _fault(facts):
         raise NotWritten(path, fault)
-    return Report(why=context_name(facts.name), skipped=not switch(path, context_name(facts.name)))
+    return Report(why=facts.context, skipped=not switch(path, facts.context))

@@ -19,7 +19,7 @@ from tasks.facts.cluster import Claim, age, owner_of, read, refuse_foreign
 from tasks.facts.facts import Facts
 from tasks.process.command import CommandFailed
 from tasks.process.programs import Programs
-from tasks.settings.derived import REMOVE_INCOMPLETE, context_name
+from tasks.settings.derived import REMOVE_INCOMPLETE
 
 TASK = "down"
 NODES, NETWORK, VOLUMES = "down: nodes", "down: network", "down: volumes"
@@ -104,7 +104,7 @@ def remains(facts: Facts) -> Remains:
             guests = [each for each in guests if f"{docker.CACHE_LABEL}=" in others[each] and not nodes]
         strangers = strangers if network is not None else set()
     volumes = tuple(programs.run(docker.volumes(*docker.of_cluster(name))).out.split())
-    path, entry = target(facts.environ), context_name(facts.name)
+    path, entry = target(facts.environ), facts.context
     listed = names_context(path, entry)
     ours = listed and leads_to(path, entry, remembered(facts.paths.kubeconfig) or "", facts.cluster.port(6443))
     return Remains(
@@ -155,7 +155,7 @@ def steps(facts: Facts, found: Remains) -> list[Step]:
         expected=0.3,
     )
     volumes, entry, files = ", ".join(found.volumes), str(target(facts.environ)), str(facts.paths.state)
-    no_entry = f"its {context_name(facts.name)} is another cluster's" if found.other_entry else "it has none"
+    no_entry = f"its {facts.context} is another cluster's" if found.other_entry else "it has none"
     rows: tuple[tuple[str, Action, bool, str, str, float], ...] = (
         (VOLUMES, partial(_remove_volumes, facts, found), bool(found.volumes), "there are none", volumes, 0.1),
         (ENTRY, partial(_remove_entry, facts), found.entry, no_entry, entry, 0.05),
@@ -233,7 +233,7 @@ def _remove_volumes(facts: Facts, found: Remains, context: Context) -> Report:
 
 def _remove_entry(facts: Facts, _context: Context) -> Report:
     try:
-        changed = remove(target(facts.environ), context_name(facts.name))
+        changed = remove(target(facts.environ), facts.context)
     except (NotWritten, Unfit) as error:  # the cluster is gone anyway
         left = f"{error.what}: its entry stays there"
         return Report(skipped=True, why=left, notes=(left,))

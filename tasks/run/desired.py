@@ -24,6 +24,7 @@ from tasks.kube.objects import (
     repeat,
     unmarked,
 )
+from tasks.settings.derived import STEP_RECORD
 from tasks.settings.needs import own_steps
 from tasks.settings.schema import Settings
 from tasks.settings.valid import SYSTEM_NAMESPACES, dns_label
@@ -321,9 +322,9 @@ def marker_key(facts: Facts, name: str) -> Key:
     There it is in the first of the launch's namespaces that existed before: the login may be limited to these.
     """
     if facts.owns_cluster:
-        return Key("v1", "ConfigMap", "kube-system", f"openframe-step-{name}")
+        return Key("v1", "ConfigMap", "kube-system", STEP_RECORD + name)
     home = next((each for each in namespace_names(facts) if is_foreign(facts, each)), "default")
-    return Key("v1", "ConfigMap", home, f"openframe-step-{name}-{digest(facts.environment)}")
+    return Key("v1", "ConfigMap", home, f"{STEP_RECORD}{name}-{digest(facts.environment)}")
 
 
 def marker_keys(facts: Facts, parts: Collection[str]) -> list[Key]:

@@ -1,8 +1,9 @@
 """What a launch would change: settings of the cluster, objects, releases. Read-only."""
 
 import json
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,24 +13,34 @@ from tasks.engine.scheduler import Run
 from tasks.engine.step import Context, Result, Step
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
+from tasks.facts.objects import group_of, is_custom, kinds, labelled
 from tasks.k3d import kubeconfig
 from tasks.k3d.recorded import differences as changed_settings
 from tasks.k3d.recorded import immutable
 from tasks.kube.changes import CHANGE, CREATE, DELETE, Change
-from tasks.kube.objects import display
+from tasks.kube.objects import FIELD_MANAGER, MANAGED_BY, display, is_marked, is_secret
+from tasks.kube.ownership import CREATED_BY, created_by
 from tasks.process.children import CHILDREN
 from tasks.run.apply import difference
 from tasks.run.charts import Chart, chart_of, fetch_steps
-from tasks.run.desired import contents, desired_namespaces, is_foreign, is_unchanged_namespace, to_remove
+from tasks.run.desired import (
+    contents,
+    desired_keys,
+    desired_namespaces,
+    is_foreign,
+    is_unchanged_namespace,
+    namespace_names,
+    to_remove,
+)
 from tasks.run.own_steps import each_time
 from tasks.run.preview import Comparison, Preview
 from tasks.run.session import bounds
-from tasks.settings.derived import HELM, install_name, release_name
+from tasks.settings.derived import HELM, STEP_RECORD, install_name, release_name
 from tasks.settings.schema import Release
 from tasks.view import changes as view
 from tasks.view.console import marks, out, width_of
 
-_TASKS = frozenset({"registry", "cluster", "docker-tune"})
+_TASKS = frozenset({"registry", "cluster", "docker-tune", "build"})
 """Tasks whose steps change something outside the Kubernetes API."""
 _OBJECTS = "diff: objects"
 _IN_PLACE = "k3d cannot change settings of a cluster in place: `up` refuses them, `up --recreate` recreates it"
@@ -53,7 +64,7 @@ class Changes:
 
     cluster: str
     presence: str
-    """absent, stopped, running, or recreated: it would be removed first."""
+    """absent, stopped, paused, running, or recreated: it would be removed first."""
     settings: tuple[str, ...] = ()
     """Changed settings of the cluster, with old and new value in words."""
     steps: tuple[tuple[str, str], ...] = ()
@@ -84,7 +95,7 @@ def show(
         out(json.dumps({**document, "diff": view.document(found)}, indent=2, ensure_ascii=False).splitlines())
     else:
         out(view.text(found, width=width_of(sys.stdout), marks=marks(sys.stdout.encoding)))
-        out([_IN_PLACE] if found.settings and found.presence in ("running", "stopped") else [])
+        out([_IN_PLACE] if found.settings and found.presence in ("running", "stopped", "paused") else [])
     return FAILED if found.fault else code if found.any else OK
 
 
@@ -108,7 +119,8 @@ def changes(facts: Facts, steps: Sequence[Step], *, recreate: bool = False) -> C
         )
     settings = tuple(changed_settings(facts)) if facts.owns_cluster else ()
     if facts.owns_cluster and facts.cluster.presence is Presence.STOPPED:
-        return Changes(cluster=facts.name, presence="stopped", settings=settings)
+        presence = "paused" if facts.cluster.only_paused else "stopped"
+        return Changes(cluster=facts.name, presence=presence, settings=settings)
     charts = {release_name(each): chart_of(facts, each) for each in installs}
     objects = difference(facts, _objects(facts)).objects
     own = {step.name for step in wanted.values() if step.task == "steps"} - each_time(facts, steps)
@@ -137,8 +149,8 @@ def changes(facts: Facts, steps: Sequence[Step], *, recreate: bool = False) -> C
 
 
 def _changes(step: Step) -> bool:
-    """Whether it changes something outside the API; among waiting steps, only that of a new agent."""
-    return step.task in _TASKS and not step.until and (not step.wait or step.task == "cluster")
+    """Whether it changes something outside the API; among waiting steps, builds and a new agent."""
+    return step.task in _TASKS and not step.until and (not step.wait or step.task in ("cluster", "build"))
 
 
 def _render(release: Release) -> str:
@@ -225,3 +237,25 @@ def _why(facts: Facts, release: Release, chart: Chart, why: str) -> str:
     if release.version and version and release.version.removeprefix("v") != version.removeprefix("v"):
         return f"{name} {version} → {release.version}; {why}"
     return why
+
+
+def objects_left(facts: Facts, parts: Collection[str]) -> list[str]:
+    """Objects that this project applied and that are no longer configured, each with the command that removes it.
+
+    Lists every kind. Raises `ApiError`.
+    """
+    api, wanted = facts.api(), desired_keys(facts, parts)
+    own = (MANAGED_BY, FIELD_MANAGER) if facts.owns_cluster else (CREATED_BY, facts.environment)
+    spaces = namespace_names(facts)
+    configured = {(group_of(each.api_version), *each[1:]) for each in wanted}
+    found = []
+    for each, there in sorted(labelled(api, kinds(api)[0], *own, spaces).items.items()):
+        metadata, group = there["metadata"], group_of(each.api_version)
+        applied = is_marked(there) or is_secret(there) if facts.owns_cluster else created_by(there) == own[1]
+        copied = metadata.get("ownerReferences") or metadata.get("deletionTimestamp")
+        if not applied or copied or each.name.startswith(STEP_RECORD) or (group, *each[1:]) in configured:
+            continue
+        kind = each.kind.lower() + (f".{group}" if is_custom(each.api_version) else "")
+        where = f"{f'-n {each.namespace} ' if each.namespace else ''}--context {shlex.quote(facts.context)}"
+        found.append(f"{display(there)} (kubectl delete {kind} {each.name} {where} removes it)")
+    return found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tasks.core.errors import FAILED, INTERRUPTED, OK, LaunchError, attempt
 from tasks.core.redact import redact
 from tasks.engine import record
-from tasks.settings.derived import LEAVE_OUT, LEFT_OUT, context_name, push_container
+from tasks.settings.derived import LEAVE_OUT, LEFT_OUT, push_container
 from tasks.settings.origin import shown_option
 from tasks.settings.valid import host_ports
 from tasks.view.console import err, marks, width_of
@@ -132,7 +132,6 @@ def access(facts: Facts, steps: Sequence[Step], options: Options, *, exists: boo
     more = _same_options(options)
     if not exists:
         return Access(next=f"invoke up{more}")
-    context = context_name(facts.name) if facts.owns_cluster else str(options.context)
     left = [step for step in steps if step.name.startswith(LEFT_OUT) and step.skip is not None]
     unset = any(step.task == "secrets" for step in left)
     if not as_configured:
@@ -142,8 +141,8 @@ def access(facts: Facts, steps: Sequence[Step], options: Options, *, exists: boo
     else:
         go_on = f"invoke health{more}"
     return Access(
-        context=context,
-        kubectl=_kubectl(facts, context),
+        context=facts.context,
+        kubectl=_kubectl(facts, facts.context),
         addresses=_addresses(facts),
         push=_push(facts),
         left_out=tuple(f"{_left(step)}: {step.skip}" for step in left),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tasks.clients import helm
 from tasks.core.errors import some
 from tasks.facts.facts import Facts
-from tasks.facts.objects import all_of, created_for, in_namespaces, is_custom, kinds, kinds_of
+from tasks.facts.objects import all_of, in_namespaces, is_custom, kinds, kinds_of, labelled
 from tasks.kube.client import RetryingApi
 from tasks.kube.objects import Key, Resources, live
 from tasks.kube.objects import key as key_of
@@ -65,7 +65,7 @@ class Inventory:
         self.own = {name: each for name, each in self.all.items() if each.labels.get(CREATED_BY) == self.environment}
         self.kinds, self.silent = kinds(self.api)
         homes = [key.name for key, there in facts.live.objects.items() if key.kind == "Namespace" and there]
-        self.labelled = created_for(self.api, self.kinds, self.environment, homes)
+        self.labelled = labelled(self.api, self.kinds, CREATED_BY, self.environment, homes)
         self.created = {key: item for key, item in self.labelled.items.items() if created_by(item) == self.environment}
         self.spaces = tuple(key.name for key in self.created if key.kind == "Namespace")
         self.parts = [ref for each in self.own.values() for ref in (*each.objects, *each.hook_objects)]
@@ -119,7 +119,7 @@ def read(facts: Facts) -> Scope:
             staying[_named(item)] = f"the chart of the release {release.name} keeps it ({helm.KEEP})"
             guests.setdefault(item["metadata"].get("namespace", ""), []).append(_named(item))
         if left := _left_definitions(inventory, release):
-            way = f"kubectl delete crd {' '.join(left)} --context {shlex.quote(facts.cluster.name)}"
+            way = f"kubectl delete crd {' '.join(left)} --context {shlex.quote(facts.context)}"
             names = f"CRDs of the release {release.name} in {release.namespace}"
             staying[names] = f"Helm leaves these of its chart; unless others use them: {way}"
     for name in inventory.spaces:

@@ -26,7 +26,7 @@ from tasks.kube.releases import releases
 from tasks.process.command import Command, CommandFailed, DeadlinePassed, ProgramMissing
 from tasks.process.programs import Programs
 from tasks.run.desired import marker_key
-from tasks.settings.derived import context_name, own_name
+from tasks.settings.derived import own_name
 from tasks.settings.needs import BUILD, MANIFESTS, RELEASE, STEP, TASK, Target, own_steps, refuse_unknown
 from tasks.settings.origin import masked
 
@@ -67,7 +67,7 @@ def environment(facts: Facts) -> dict[str, str]:
     cluster = facts.settings.cluster
     return {
         "KUBECONFIG": str(facts.paths.kubeconfig),
-        "CONTEXT": context_name(facts.name) if facts.owns_cluster else facts.cluster.name,
+        "CONTEXT": facts.context,
         "IP": cluster.bind_address,
         "DOMAIN": cluster.domain,
     }

@@ -23,7 +23,7 @@ from tasks.kube.objects import FIELD_MANAGER, Key, Resources, digest, fill, live
 from tasks.kube.ownership import CREATED_BY, Foreign
 from tasks.kube.releases import documents
 from tasks.process.command import CommandFailed
-from tasks.settings.derived import FINGERPRINT, context_name
+from tasks.settings.derived import FINGERPRINT
 from tasks.settings.needs import refuse_unknown
 from tasks.settings.origin import conceal_named
 
@@ -139,8 +139,7 @@ def no_longer_configured(facts: Facts) -> list[str]:
 
 def uninstalling(facts: Facts, name: str, namespace: str) -> str:
     """The command for the user, with the context: the current one may be that of another cluster."""
-    context = context_name(facts.name) if facts.owns_cluster else facts.cluster.name
-    return f"helm uninstall {name} -n {namespace} --kube-context {shlex.quote(context)}"
+    return f"helm uninstall {name} -n {namespace} --kube-context {shlex.quote(facts.context)}"
 
 
 def is_pending(live: LiveRelease) -> bool:

@@ -185,6 +185,8 @@ BASE_LEFT_OUT = "manifests: base resources that are left out"
 NAMESPACES_LEFT = "namespaces: left as they are"
 RELEASES_LEFT = "helm: releases that stay"
 AGENTS_LEFT = "cluster: agents that stay"
+STEP_RECORD = "openframe-step-"
+"""Prefix of the ConfigMaps that record own steps."""
 LEFT_OUT = (LEAVE_OUT, BASE_LEFT_OUT, NAMESPACES_LEFT, RELEASES_LEFT, AGENTS_LEFT)
 """Prefixes of the names of steps that only report what is skipped on purpose."""
 

@@ -20,7 +20,12 @@ _CREATED: Mapping[str, tuple[str, str, str]] = {
     "absent": ("+", "good", "it would be created"),
     "recreated": ("-/+", "bad", "it would be removed with everything in it, and created again"),
 }
-_TOTALS = {"absent": "cluster to create", "recreated": "cluster to recreate", "stopped": "cluster to start"}
+_TOTALS = {
+    "absent": "cluster to create",
+    "recreated": "cluster to recreate",
+    "stopped": "cluster to start",
+    "paused": "cluster to resume",
+}
 _SHORT = 100
 """Characters of both values of a field that are shown in one line."""
 _LINES = 40
@@ -58,8 +63,9 @@ def _cluster(found: Changes) -> list[Line]:
         return [head, *(line("    ", each) for each in found.settings)]
     rows = [line("  ", ("~ ", "warn"), each) for each in found.settings]
     rows += [line("  ", ("~ ", "warn"), f"{name}: {why}" if why else name) for name, why in found.steps]
-    if found.presence == "stopped":
-        head = line((f"~ cluster {found.cluster}", "warn"), ": stopped; its differences are visible only when it runs")
+    if found.presence in ("stopped", "paused"):
+        why = f": {found.presence}; its differences are visible only when it runs"
+        head = line((f"~ cluster {found.cluster}", "warn"), why)
         return [head, *rows]
     return [line((f"~ cluster {found.cluster}", "warn")), *rows] if rows else []
 

@@ -74,9 +74,11 @@ def test_no_line_is_wider_than_the_screen(width: int) -> None:
 def test_nothing_differs() -> None:
     none = Changes(cluster="dev", presence="running")
     assert (none.any, shown(none)) == (False, "✓ no differences: everything is as configured")
-    stopped = Changes(cluster="dev", presence="stopped")
-    assert stopped.any
-    assert "differences: cluster to start" in shown(stopped)
+    for presence, todo in (("stopped", "start"), ("paused", "resume")):
+        found = Changes(cluster="dev", presence=presence)
+        assert found.any
+        assert shown(found).startswith(f"~ cluster dev: {presence}; its differences are visible only when it runs")
+        assert f"differences: cluster to {todo}" in shown(found)
     again = shown(Changes(cluster="dev", presence="recreated", settings=("cluster.servers: 1 → 3",)))
     assert again.startswith("-/+ cluster dev: it would be removed")
     assert again.endswith("differences: cluster to recreate; 1 cluster setting")
