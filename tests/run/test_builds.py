@@ -11,11 +11,15 @@ from tasks.clients.docker_build import Builder
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.redact import redact
 from tasks.facts.builds import BuildState
-from tasks.facts.facts import Facts
+from tasks.facts.cluster import Presence
+from tasks.facts.facts import Facts, Live
 from tasks.facts.registries import Registry
 from tasks.k3d.ports import Choosers
+from tasks.kube.objects import key
 from tasks.process.command import CommandFailed
 from tasks.run import builds
+from tasks.run.desired import desired_objects
+from tasks.run.difference import changes
 from tasks.run.images import known, remember
 from tasks.run.releases import values_of
 from tasks.settings.derived import PUSH_REGISTRY, build_name, install_name, push_name
@@ -103,6 +107,17 @@ def test_a_release_that_uses_an_image_needs_its_push_without_being_told(tmp_path
     assert build.needs == ()
     assert build.kind == "build"
     assert {build.name, PUSH_REGISTRY} == set(plan[push_name(facts.builds[0].build)].needs)
+
+
+def test_images_to_build_and_push_are_differences(tmp_path: Path) -> None:
+    facts = replace(build_facts(tmp_path, presence=Presence.RUNNING), releases=(), live=Live(objects={}, releases={}))
+    objects = {key(each): each for each in desired_objects(facts, facts.backend.parts)}
+    facts = replace(facts, live=Live(objects=objects, releases={}))
+    found = changes(facts, builds.steps(facts))
+    assert found.steps == tuple((step.name, step.why) for step in builds.steps(facts))
+    assert [name for name, _ in found.steps] == ["build: api", "build: push api"]
+    done = replace(facts.builds[0], built=True, pushed=True)
+    assert not changes(facts, builds.steps(replace(facts, builds=(done,)))).any
 
 
 def test_an_image_is_no_other_one_whose_name_is_longer(tmp_path: Path) -> None:
