@@ -15,19 +15,7 @@ from tasks.core.units import quantity
 from tasks.engine.step import Context, Report, Step
 from tasks.engine.work import RunCommand
 from tasks.run.task import run_part, task
-from tasks.settings.derived import (
-    API_READY,
-    BASE_LEFT_OUT,
-    NAMESPACES,
-    OWN_CRDS,
-    OWN_READY,
-    QUOTAS,
-    SYSTEM_READY,
-    done_name,
-    install_name,
-    manifests_name,
-    ready_name,
-)
+from tasks.settings import derived
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts, Live
@@ -97,7 +85,7 @@ def _removal(facts: Facts, surplus: Sequence[dict[str, Any]]) -> Step:
         name=BASE_OFF,
         task=TASK,
         action=command_action(facts.programs, kubectl.delete(facts.paths.kubeconfig, stream(surplus))),
-        needs=(API_READY,),
+        needs=(derived.API_READY,),
         why=f"switched off in the settings: {some([display(each) for each in surplus])}",
         expected=0.3,
         work=RunCommand(program="kubectl"),
@@ -128,10 +116,10 @@ def steps(facts: Facts) -> list[Step]:
     from tasks.settings.needs import named_releases
 
     resources = base_objects(facts)
-    found = [apply_step(facts, BASE, TASK, resources, needs=(API_READY, NAMESPACES))]
+    found = [apply_step(facts, BASE, TASK, resources, needs=(derived.API_READY, derived.NAMESPACES))]
     quotas = tuple(each for each in resources if each["kind"] == "ResourceQuota")
     if quotas:
-        found.append(counted_step(facts, QUOTAS, quotas, needs=(BASE,), skip=found[0].skip))
+        found.append(counted_step(facts, derived.QUOTAS, quotas, needs=(BASE,), skip=found[0].skip))
     policies = tuple(each for each in resources if each["kind"] == "NetworkPolicy")
     if policies and not facts.owns_cluster and facts.live is not None and facts.live.nodes_joining:
         found.append(_new_nodes(facts, facts.live))
@@ -139,21 +127,21 @@ def steps(facts: Facts) -> list[Step]:
         found.append(_removal(facts, surplus))
     left_out = _left_out(facts)
     if left_out:
-        found.append(Step(name=BASE_LEFT_OUT, task=TASK, skip=left_out))
+        found.append(Step(name=derived.BASE_LEFT_OUT, task=TASK, skip=left_out))
     own = [each for each in user_objects(facts) if not is_unchanged_namespace(facts, each)]
     if not own:
         return found
     groups = _by_needs(facts, own)
     crds, rest = split(groups.pop(()))
-    needs: tuple[str, ...] = (API_READY, NAMESPACES)
+    needs: tuple[str, ...] = (derived.API_READY, derived.NAMESPACES)
     if crds:
-        found.append(apply_step(facts, OWN_CRDS, TASK, crds, needs=(API_READY,)))
+        found.append(apply_step(facts, derived.OWN_CRDS, TASK, crds, needs=(derived.API_READY,)))
         found.append(
             Step(
-                name=OWN_READY,
+                name=derived.OWN_READY,
                 task=TASK,
                 action=partial(_wait_served, facts, crds),
-                needs=(OWN_CRDS,),
+                needs=(derived.OWN_CRDS,),
                 wait=True,
                 deadline=facts.settings.timeouts.command,
                 skip=found[-1].skip,
@@ -161,14 +149,14 @@ def steps(facts: Facts) -> list[Step]:
                 expected=0.5,
             )
         )
-        needs = (*needs, OWN_READY)
+        needs = (*needs, derived.OWN_READY)
     brings = any(each["kind"] in _MAKERS for each in difference(facts, own).objects)
     if rest or not groups:
-        found.append(_own_step(facts, manifests_name(()), rest, needs=needs, brings=brings))
+        found.append(_own_step(facts, derived.manifests_name(()), rest, needs=needs, brings=brings))
     for names, objects in groups.items():
         after = [each for name in names for each in named_releases(name, facts.releases)]
-        before = (API_READY, NAMESPACES, *(done_name(each) for each in after))
-        found.append(_own_step(facts, manifests_name(names), objects, needs=before, brings=brings))
+        before = (derived.API_READY, derived.NAMESPACES, *(derived.done_name(each) for each in after))
+        found.append(_own_step(facts, derived.manifests_name(names), objects, needs=before, brings=brings))
     return found
 
 
@@ -211,8 +199,10 @@ def _own_step(facts: Facts, name: str, objects: list[dict[str, Any]], *, needs: 
 
         needs = (*needs, *pushed(facts, objects))
     step = apply_step(facts, name, TASK, objects, needs=needs, more_to_come=brings)
-    names = [part for release in facts.releases for part in (install_name(release), ready_name(release))]
-    return step if step.skip is not None else replace(step, awaits=(*names, SYSTEM_READY), wait=True)
+    names = [
+        part for release in facts.releases for part in (derived.install_name(release), derived.ready_name(release))
+    ]
+    return step if step.skip is not None else replace(step, awaits=(*names, derived.SYSTEM_READY), wait=True)
 
 
 def _wait_served(facts: Facts, crds: list[dict[str, Any]], context: Context) -> None:

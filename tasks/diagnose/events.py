@@ -6,15 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tasks.core.errors import Diagnosis
-from tasks.diagnose.pods import (
-    diagnose_full_disk,
-    diagnose_pull,
-    diagnose_refusal,
-    diagnose_scheduling,
-    known,
-    most_telling,
-    part,
-)
+from tasks.diagnose import pods
 from tasks.diagnose.rules import clean
 
 Item = Mapping[str, Any]
@@ -42,7 +34,7 @@ def diagnose_events(events: Iterable[Item], names: Collection[str] = ()) -> Diag
     """
     warnings = [each for each in events if each.get("type") == "Warning" and _of(each, names)]
     newest = sorted(warnings, key=_time, reverse=True)
-    return most_telling(
+    return pods.most_telling(
         _warning(reason, _subject(each), _message(each))
         for reason in _REASONS
         for each in newest
@@ -62,7 +54,7 @@ def diagnose_pending_pull(events: Iterable[Item], names: Collection[str] = ()) -
             last[_subject(event), match["image"]] = event
     for (subject, image), event in last.items():
         if event.get("reason") == "Pulling":
-            return known("Pulling", "", subject, image=image, since=_time(event))
+            return pods.known("Pulling", "", subject, image=image, since=_time(event))
     return None
 
 
@@ -77,9 +69,9 @@ def diagnose_kills(events: Iterable[Item], subject: str) -> Diagnosis | None:
         if killed is not None:
             results = (_message(each) for each in newest if each.get("reason") == "Unhealthy")
             result = next((each for each in results if each.lower().startswith(killed["probe"])), killed[0])
-            return known("Killing", _message(event), subject, result=result)
+            return pods.known("Killing", _message(event), subject, result=result)
         if event.get("reason") == "FailedPostStartHook":
-            return known("FailedPostStartHook", _message(event), subject)
+            return pods.known("FailedPostStartHook", _message(event), subject)
     return None
 
 
@@ -102,20 +94,20 @@ def is_outdated(event: Item, scheduled: Collection[str], uids: Mapping[Place, st
 def _warning(reason: str, subject: str, message: str) -> Diagnosis | None:
     """The diagnosis of one warning; None if it only repeats a state that others explain."""
     if reason in ("FailedCreate", "ReplicaSetCreateError"):
-        return diagnose_refusal(subject, message)
+        return pods.diagnose_refusal(subject, message)
     if reason == "FailedScheduling":
-        return diagnose_scheduling(subject, message)
+        return pods.diagnose_scheduling(subject, message)
     pull = _PULL.search(message) if reason in ("Failed", "FailedCreatePodSandBox") else None
     if pull is not None:
-        return diagnose_pull(subject, pull["image"], pull["rest"])
+        return pods.diagnose_pull(subject, pull["image"], pull["rest"])
     if reason == "Failed":
         repeated = message.startswith(("Error: ErrImagePull", "Error: ImagePullBackOff"))
-        return None if repeated else known(reason, message.removeprefix("Error: "), subject)
-    if reason == "FailedCreatePodSandBox" and (full := diagnose_full_disk(subject, message)) is not None:
+        return None if repeated else pods.known(reason, message.removeprefix("Error: "), subject)
+    if reason == "FailedCreatePodSandBox" and (full := pods.diagnose_full_disk(subject, message)) is not None:
         return full
     if reason in ("FailedMount", "FailedAttachVolume"):
-        return known(reason, message, subject, use="one of its volumes is made from it")
-    return known(reason, message, subject)
+        return pods.known(reason, message, subject, use="one of its volumes is made from it")
+    return pods.known(reason, message, subject)
 
 
 def _of(event: Item, names: Collection[str]) -> bool:
@@ -124,7 +116,7 @@ def _of(event: Item, names: Collection[str]) -> bool:
 
 
 def _object(event: Item) -> Item:
-    return part(event, "involvedObject") or part(event, "regarding")
+    return pods.part(event, "involvedObject") or pods.part(event, "regarding")
 
 
 def _subject(event: Item) -> str:
@@ -141,10 +133,10 @@ def _message(event: Item) -> str:
 def _time(event: Item) -> str:
     """RFC 3339 in UTC: sorts as text."""
     times = (
-        part(event, "series").get("lastObservedTime"),
+        pods.part(event, "series").get("lastObservedTime"),
         event.get("lastTimestamp"),
         event.get("deprecatedLastTimestamp"),
         event.get("eventTime"),
-        part(event, "metadata").get("creationTimestamp"),
+        pods.part(event, "metadata").get("creationTimestamp"),
     )
     return str(next((each for each in times if each), ""))

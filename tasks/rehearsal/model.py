@@ -14,28 +14,10 @@ from typing import Any
 from tasks.core.documents import documents, read_text
 from tasks.core.errors import BadInput
 from tasks.core.units import MB
+from tasks.engine import work
 from tasks.engine.estimate import Activity, Resource, Stage
 from tasks.engine.graph import remaining
 from tasks.engine.step import Step
-from tasks.engine.work import (
-    ApplyObjects,
-    AwaitCluster,
-    AwaitRelease,
-    BuildImage,
-    CreateCluster,
-    FetchChart,
-    FetchImages,
-    FindImages,
-    InstallRelease,
-    Milestone,
-    PullAhead,
-    PullImage,
-    PushImage,
-    RunCommand,
-    RunOwn,
-    StartRegistry,
-    UpdateRepositories,
-)
 
 FOLDER = "config/rehearsal"
 
@@ -166,10 +148,10 @@ def dump_profile(profile: Profile) -> str:
 
 BEFORE, AFTER = "~before", "~after"
 _ENDS = {
-    Milestone.ANSWER: "~boot",
-    Milestone.API: "~settle",
-    Milestone.NODES: "~nodes",
-    Milestone.SYSTEM: "~system",
+    work.Milestone.ANSWER: "~boot",
+    work.Milestone.API: "~settle",
+    work.Milestone.NODES: "~nodes",
+    work.Milestone.SYSTEM: "~system",
 }
 
 
@@ -199,7 +181,7 @@ def activities(steps: Sequence[Step], scene: Scene, profile: Profile) -> list[Ac
     acting = [step for step in steps if not step.until]
     guards = {step.name for step in steps if step.until}
     rank = remaining(acting, {})
-    ahead = frozenset(step.work.release for step in steps if isinstance(step.work, PullAhead))
+    ahead = frozenset(step.work.release for step in steps if isinstance(step.work, work.PullAhead))
     builder = _Builder(acting, scene, profile, ahead)
     found = [_activity((BEFORE,), BEFORE, profile.before, label="looking around")]
     for step in acting:
@@ -245,7 +227,7 @@ class _Builder:
     def __init__(self, steps: Sequence[Step], scene: Scene, profile: Profile, ahead: frozenset[str | None]) -> None:
         self._scene, self._profile, self._ahead = scene, profile, ahead
         self._steps = steps
-        self._fetches = {step.work.release: step for step in steps if isinstance(step.work, FetchImages)}
+        self._fetches = {step.work.release: step for step in steps if isinstance(step.work, work.FetchImages)}
 
     def step(self, step: Step, needs: tuple[str, ...], rank: float) -> Activity:
         """A step of the plan as an activity in its pool."""
@@ -264,11 +246,11 @@ class _Builder:
     def _ends(self, step: Step) -> tuple[str, ...]:
         """The activities that a wait ends with."""
         match step.work:
-            case CreateCluster():
+            case work.CreateCluster():
                 return ("~finish",)
-            case AwaitCluster(milestone=milestone):
+            case work.AwaitCluster(milestone=milestone):
                 return (_ENDS[milestone],)
-            case AwaitRelease(release=release):
+            case work.AwaitRelease(release=release):
                 return (f"~pods of {release}",)
             case _:
                 return ()
@@ -277,24 +259,24 @@ class _Builder:
         """A step's own work."""
         profile = self._profile
         match step.work:
-            case PullImage(image=image, node=node):
+            case work.PullImage(image=image, node=node):
                 return self._pull(image, "k3s" if node else "helper")
-            case FetchImages(release=release):
+            case work.FetchImages(release=release):
                 return tuple(self._line(image, "workload") for image in self._images(release))
-            case FindImages():
+            case work.FindImages():
                 return _stages(replace(profile.install, cpu=profile.install.cpu / 4, time=0.0))
-            case StartRegistry():
+            case work.StartRegistry():
                 return _stages(profile.registry)
-            case RunCommand():
+            case work.RunCommand():
                 return _stages(profile.command)
-            case ApplyObjects(objects=objects):
+            case work.ApplyObjects(objects=objects):
                 return _stages(profile.apply, objects)
-            case InstallRelease(release=release):
+            case work.InstallRelease(release=release):
                 first = () if release in self._scene.validated else _stages(profile.validate)
                 return (*_stages(profile.install), *first)
-            case FetchChart() | UpdateRepositories():
+            case work.FetchChart() | work.UpdateRepositories():
                 return _stages(profile.chart)
-            case RunOwn() | BuildImage() | PushImage():
+            case work.RunOwn() | work.BuildImage() | work.PushImage():
                 return (Stage(Resource.TIME, step.expected or 1.0),)
             case _:
                 return ()
@@ -319,7 +301,7 @@ class _Builder:
 
     def hidden(self) -> Iterator[Activity]:
         """Work of the cluster while steps wait for it."""
-        create = next((step for step in self._steps if isinstance(step.work, CreateCluster)), None)
+        create = next((step for step in self._steps if isinstance(step.work, work.CreateCluster)), None)
         if create is None or create.skip is not None:
             for name in ("~boot", "~settle", "~controllers", "~nodes", "~finish"):
                 yield Activity(name=name)
@@ -327,7 +309,7 @@ class _Builder:
             yield from self._cluster(create.needs or (BEFORE,))
         yield from self._pods(None, ("~nodes",), self._profile.dns, "~system")
         for step in self._steps:
-            if isinstance(step.work, AwaitRelease):
+            if isinstance(step.work, work.AwaitRelease):
                 release = step.work.release
                 yield from self._pods(release, (*step.needs, "~nodes"), self._profile.pod, f"~pods of {release}")
 

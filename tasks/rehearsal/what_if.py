@@ -12,21 +12,9 @@ from typing import Any
 
 from tasks.core.errors import BadInput
 from tasks.core.imageref import parse
+from tasks.engine import work
 from tasks.engine.estimate import Activity, Machine, simulate
 from tasks.engine.step import Bounds, Step
-from tasks.engine.work import (
-    AwaitRelease,
-    BuildImage,
-    FetchChart,
-    FetchImages,
-    InstallRelease,
-    PullImage,
-    PushImage,
-    RunOwn,
-    StartRegistry,
-    UpdateRepositories,
-    Work,
-)
 from tasks.facts.facts import Facts
 from tasks.rehearsal.faults import parse as parse_fault
 from tasks.rehearsal.model import AFTER, Profile, Scene, activities, load_profile, times
@@ -135,7 +123,9 @@ def scene(steps: Sequence[Step], facts: Facts, what_if: WhatIf) -> Scene:
         twice=_twice(facts),
         direct=frozenset(facts.images) - frozenset(sources(facts)),
         cached=what_if.cache,
-        validated=frozenset(step.work.release for step in steps if again and isinstance(step.work, InstallRelease)),
+        validated=frozenset(
+            step.work.release for step in steps if again and isinstance(step.work, work.InstallRelease)
+        ),
     )
 
 
@@ -150,14 +140,16 @@ def _twice(facts: Facts) -> bool:
 
 def _images(steps: Sequence[Step], names: Mapping[str | None, tuple[str, ...]]) -> dict[str | None, tuple[str, ...]]:
     """Known images of steps that fetch some, else as many unnamed ones as they count."""
-    fetches = [step.work for step in steps if step.skip is None and isinstance(step.work, FetchImages)]
+    fetches = [step.work for step in steps if step.skip is None and isinstance(step.work, work.FetchImages)]
     found = {each.release: names.get(each.release) or ("workload",) * each.images for each in fetches}
     return {release: images for release, images in found.items() if images}
 
 
 def without_cache(steps: Sequence[Step]) -> list[Step]:
     """The same plan without any existing image: pulls that would be skipped are done."""
-    return [replace(step, skip=None) if isinstance(step.work, PullImage | FetchImages) else step for step in steps]
+    return [
+        replace(step, skip=None) if isinstance(step.work, work.PullImage | work.FetchImages) else step for step in steps
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,22 +273,22 @@ def _general(profile: Profile, steps: Sequence[Step], spans: Spans) -> Iterator[
             continue
         took = spans[step.name][1] - spans[step.name][0]
         match step.work:
-            case PullImage(image=image):
+            case work.PullImage(image=image):
                 yield f"pull {image}", took
                 yield f"pull cached {image}", took
-            case FetchImages(images=images):
+            case work.FetchImages(images=images):
                 fetches.append(took / max(1, images))
-            case BuildImage(build=name):
+            case work.BuildImage(build=name):
                 yield f"build {name}", took
-            case PushImage(build=name):
+            case work.PushImage(build=name):
                 yield f"push {name}", took
-            case StartRegistry():
+            case work.StartRegistry():
                 starts.append(took)
-            case UpdateRepositories():
+            case work.UpdateRepositories():
                 yield "repo update", took
-            case FetchChart():
+            case work.FetchChart():
                 charts.append(took)
-            case RunOwn(step=name):
+            case work.RunOwn(step=name):
                 yield f"step {name}", step.expected or 1.0
     yield "registry start", max(starts)
     yield "kubectl", profile.kubectl.cpu + profile.kubectl.time
@@ -325,9 +317,9 @@ def _cluster(spans: Spans, servers: int) -> Iterator[tuple[str, float]]:
         yield "loadbalancer", spans["~balancer"][1] - spans["~balancer"][0]
 
 
-def _release(release: Release, spans: Mapping[Work | None, tuple[float, float]]) -> Iterator[tuple[str, float]]:
+def _release(release: Release, spans: Mapping[work.Work | None, tuple[float, float]]) -> Iterator[tuple[str, float]]:
     key, name = f"{release.namespace}/{release.name}", release_name(release)
-    installed, ready = spans.get(InstallRelease(release=name)), spans.get(AwaitRelease(release=name))
+    installed, ready = spans.get(work.InstallRelease(release=name)), spans.get(work.AwaitRelease(release=name))
     if installed is None:
         return
     yield f"install {key}", installed[1] - installed[0]
