@@ -18,20 +18,7 @@ from tasks.core.files import unfinished
 from tasks.core.imageref import linux_platform
 from tasks.core.paths import state_folder
 from tasks.core.redact import without_logins
-from tasks.facts.endpoint import (
-    Endpoint,
-    endpoint,
-    engine_denied,
-    engine_failed,
-    engine_missing,
-    engine_outside,
-    engine_podman,
-    engine_remote,
-    engine_silent,
-    engine_stopped,
-    engine_windows_containers,
-    outside,
-)
+from tasks.facts import endpoint
 from tasks.facts.machine import Limits, bounded_cpus, bounded_memory, limits, own_limits, system
 from tasks.process.command import Command, CommandFailed, DeadlinePassed
 from tasks.process.programs import Programs
@@ -131,29 +118,29 @@ def engine(programs: Programs) -> Engine:
     """Query the engine. Raises `NoEngine`, with advice."""
     here = Here(system=system(), kernel=platform.release(), name=socket.gethostname(), user=os.getuid())
     if programs.where("docker") is None:
-        raise engine_missing(here.system, podman=programs.where("podman") is not None)
-    point = endpoint(programs.env)
+        raise endpoint.engine_missing(here.system, podman=programs.where("podman") is not None)
+    point = endpoint.endpoint(programs.env)
     if point.remote:
-        raise engine_remote(point)
+        raise endpoint.engine_remote(point)
     try:
         done = programs.run(ASK, quiet=True)
     except DeadlinePassed:
-        raise engine_silent(point, ASK.deadline) from None
+        raise endpoint.engine_silent(point, ASK.deadline) from None
     except CommandFailed as error:
-        raise engine_failed(point, error.done.err, programs.env) from None
+        raise endpoint.engine_failed(point, error.done.err, programs.env) from None
     except LaunchError as error:  # docker could not be started
-        raise engine_failed(point, f"{error.what}: {error.why}", advice=error.fix) from None
+        raise endpoint.engine_failed(point, f"{error.what}: {error.why}", advice=error.fix) from None
     info = _parsed(done.out)
     _refuse(info, point, here, done.err, programs.env)
     shared = Enclosure()
     if not is_machine(info, here):  # which shares files and ports with this one itself
         shared = enclosure(programs, point, rootless=_rootless(info))
     if not shared.loopback:
-        raise engine_outside(point)
+        raise endpoint.engine_outside(point)
     return read(info, point, here, files=shared.files)
 
 
-def read(info: Mapping[str, Any], point: Endpoint, here: Here, *, files: bool = True) -> Engine:
+def read(info: Mapping[str, Any], point: endpoint.Endpoint, here: Here, *, files: bool = True) -> Engine:
     """The properties reported by an engine, bounded by cgroups if it is on this machine."""
     machine = is_machine(info, here)
     same = str(info.get("KernelVersion", "")) == here.kernel and info.get("Name") == here.name
@@ -196,7 +183,7 @@ def is_machine(info: Mapping[str, Any], here: Here) -> bool:
     return here.system == "darwin" or bool(_SYSTEMS.match(os_name)) or bool(_MACHINES.match(name))
 
 
-def is_podman(info: Mapping[str, Any], point: Endpoint) -> bool:
+def is_podman(info: Mapping[str, Any], point: endpoint.Endpoint) -> bool:
     """Whether Podman answers: as the program (its own output format), or behind its socket.
 
     There it reports its own storage, no index server and its licence (podman: `pkg/api/handlers/compat/info.go`).
@@ -207,19 +194,21 @@ def is_podman(info: Mapping[str, Any], point: Endpoint) -> bool:
     return storage or (info.get("IndexServerAddress") == "" and info.get("ProductLicense") == "Apache-2.0")
 
 
-def _refuse(info: Mapping[str, Any], point: Endpoint, here: Here, err: str, environ: Mapping[str, str]) -> None:
+def _refuse(
+    info: Mapping[str, Any], point: endpoint.Endpoint, here: Here, err: str, environ: Mapping[str, str]
+) -> None:
     """Raises `NoEngine` for an unusable engine."""
     message = "\n".join([*(str(text) for text in info.get("ServerErrors") or ()), err])
     if is_podman(info, point) or "emulate docker cli using podman" in message.lower():
-        raise engine_podman(point)
+        raise endpoint.engine_podman(point)
     if not info.get("ServerVersion"):
         if "permission denied" in message.lower():
-            raise engine_denied(point, message)
+            raise endpoint.engine_denied(point, message)
         if _STOPPED.search(message):
-            raise engine_stopped(here.system, point, message)
-        raise engine_failed(point, message, environ)
+            raise endpoint.engine_stopped(here.system, point, message)
+        raise endpoint.engine_failed(point, message, environ)
     if info.get("OSType") == "windows":
-        raise engine_windows_containers()
+        raise endpoint.engine_windows_containers()
 
 
 def _parsed(out: str) -> dict[str, Any]:
@@ -256,9 +245,9 @@ def _limits(info: Mapping[str, Any], here: Here) -> Limits:
     return limits({"": parent, "cpu": parent, "memory": parent})
 
 
-def enclosure(programs: Programs, point: Endpoint, *, rootless: bool) -> Enclosure:
+def enclosure(programs: Programs, point: endpoint.Endpoint, *, rootless: bool) -> Enclosure:
     """What is shared; queries the engine, by two commands, only if it is outside. Never raises: default all."""
-    if not outside(programs.env, point):
+    if not endpoint.outside(programs.env, point):
         return Enclosure()
     files = _sees_files(programs)
     # a rootless engine has a network of its own, and forwards published ports to that of its user

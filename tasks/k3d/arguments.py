@@ -5,17 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from tasks.settings import k3s_arguments
 from tasks.settings.derived import kubernetes_minor
-from tasks.settings.k3s_arguments import (
-    COMPONENTS,
-    FAIL_CGROUP_V1,
-    NO_CGROUP_V1,
-    SERVERS,
-    allows_cgroup_v1,
-    arguments_of,
-    parsed,
-    where,
-)
 from tasks.settings.k3s_arguments import disabled as switched_off
 
 if TYPE_CHECKING:
@@ -53,23 +44,25 @@ def arguments(settings: Settings, shape: Shape) -> list[tuple[str, tuple[str, ..
         "cloud_controller_manager": [f"concurrent-service-syncs={concurrency}"],
         # parallel pulls are the default of k3s, but not of every distribution with its command line
         "kubelet": [f"registry-qps={REGISTRY_QPS}", f"registry-burst={REGISTRY_BURST}", "serialize-image-pulls=false"]
-        + [f"{FAIL_CGROUP_V1}=false"] * needs_cgroup_v1(cluster, shape),
+        + [f"{k3s_arguments.FAIL_CGROUP_V1}=false"] * needs_cgroup_v1(cluster, shape),
         "scheduler": [f"v={cluster.scheduler_verbosity}"] if cluster.scheduler_verbosity is not None else [],
     }
     rows: list[tuple[str, tuple[str, ...]]] = []
-    for part, (flag, usual) in COMPONENTS.items():
+    for part, (flag, usual) in k3s_arguments.COMPONENTS.items():
         for text, filters in _merged(generated.get(part, ()), cluster, part):
             rows.append((f"--{flag}={text}", filters or usual))
-    rows += [(f"--{each.text}", where("k3s", each)) for each in arguments_of(cluster, "k3s")]
+    rows += [
+        (f"--{each.text}", k3s_arguments.where("k3s", each)) for each in k3s_arguments.arguments_of(cluster, "k3s")
+    ]
     if "traefik" in disabled(cluster, settings.ingress.controller) - switched_off(cluster):
-        rows.append(("--disable=traefik", SERVERS))
+        rows.append(("--disable=traefik", k3s_arguments.SERVERS))
     return rows
 
 
 def needs_cgroup_v1(cluster: Cluster, shape: Shape) -> bool:
     """Whether kubelets must be told to accept cgroup v1."""
-    refuses = (kubernetes_minor(shape.image) or 0) >= NO_CGROUP_V1
-    return shape.cgroup_v1 and refuses and allows_cgroup_v1(cluster) is None
+    refuses = (kubernetes_minor(shape.image) or 0) >= k3s_arguments.NO_CGROUP_V1
+    return shape.cgroup_v1 and refuses and k3s_arguments.allows_cgroup_v1(cluster) is None
 
 
 def _merged(generated: Sequence[str], cluster: Cluster, part: str) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -77,10 +70,10 @@ def _merged(generated: Sequence[str], cluster: Cluster, part: str) -> Iterator[t
 
     One that is configured for some nodes only comes after the generated one, and overrides it there.
     """
-    own = tuple(parsed(part, getattr(cluster.args, part)))
-    named = {each.name for each in arguments_of(cluster, part) if not each.filters}
+    own = tuple(k3s_arguments.parsed(part, getattr(cluster.args, part)))
+    named = {each.name for each in k3s_arguments.arguments_of(cluster, part) if not each.filters}
     yield from ((text, ()) for text in generated if text.split("=", 1)[0] not in named)
-    yield from ((each.text, where(part, each)) for each in own)
+    yield from ((each.text, k3s_arguments.where(part, each)) for each in own)
 
 
 def disabled(cluster: Cluster, ingress: str) -> frozenset[str]:

@@ -7,22 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.units import memory_bytes
-from tasks.rehearsal import engine, lifecycle
-from tasks.rehearsal.docker_resources import (
-    COMMANDS,
-    KILOBYTES,
-    copy_database,
-    daemon_error,
-    data_volume,
-    filters,
-    find,
-    fits,
-    for_each,
-    labels,
-    pull,
-    render,
-    show,
-)
+from tasks.rehearsal import docker_resources, engine, lifecycle
 from tasks.rehearsal.engine import Container, Document, stamp
 from tasks.rehearsal.folder import VERSIONS
 from tasks.rehearsal.program import Call, Commands, Exit, Given, dispatch
@@ -71,14 +56,18 @@ def _info(call: Call, given: Given) -> None:
         "ClientInfo": {"Version": VERSIONS["docker"], "Context": "default", "Plugins": [{"Name": "buildx"}]},
         **call.folder.read("machine.json"),
     }
-    call.say(render(given.get("format") or "{{json .}}", facts))
+    call.say(docker_resources.render(given.get("format") or "{{json .}}", facts))
 
 
 def _ps(call: Call, given: Given) -> None:
-    now, wanted, networks = call.now(), filters(given).get("label", ()), filters(given).get("network", ())
+    now, wanted, networks = (
+        call.now(),
+        docker_resources.filters(given).get("label", ()),
+        docker_resources.filters(given).get("network", ()),
+    )
     for each in sorted(call.engine.read()["containers"].values(), key=lambda each: -float(each["created"])):
         state = engine.status(each, now)
-        if not (given.on("all") or state["Running"]) or not fits(each["labels"], wanted):
+        if not (given.on("all") or state["Running"]) or not docker_resources.fits(each["labels"], wanted):
             continue
         if not all(name in each["networks"] for name in networks):
             continue
@@ -92,19 +81,21 @@ def _ps(call: Call, given: Given) -> None:
             "Labels": ",".join(f"{key}={value}" for key, value in each["labels"].items()),
         }
         usual = "{{.ID}}" if given.on("quiet") else "{{.ID}}   {{.Image}}   {{.Status}}   {{.Ports}}   {{.Names}}"
-        call.say(render(given.get("format") or usual, row))
+        call.say(docker_resources.render(given.get("format") or usual, row))
 
 
 def _inspect(call: Call, given: Given) -> None:
     doc, now = call.engine.read(), call.now()
     found = {ref: engine.find(doc, ref) for ref in given.args}
-    show(call, given, "container", {ref: each and _inspected(each, now) for ref, each in found.items()})
+    docker_resources.show(
+        call, given, "container", {ref: each and _inspected(each, now) for ref, each in found.items()}
+    )
 
 
 def _inspected(container: Container, now: float) -> dict[str, Any]:
     """The fields of `docker container inspect` that are read, as in Docker 28."""
     ports = {inside: rows for inside, rows in container["ports"].items() if rows}
-    mounts = [{"Type": "volume", "Name": data_volume(container), "Destination": DATA}]
+    mounts = [{"Type": "volume", "Name": docker_resources.data_volume(container), "Destination": DATA}]
     return {
         "Id": container["id"],
         "Created": stamp(container["created"]),
@@ -133,17 +124,17 @@ def _inspected(container: Container, now: float) -> dict[str, Any]:
 
 def _events(call: Call, given: Given) -> None:
     """Until it is terminated."""
-    wanted, began = filters(given), call.now()
+    wanted, began = docker_resources.filters(given), call.now()
     last = began if call.times.scale else began - _EARLIER
     fault = call.faults.strike("engine-restarts", "engine")
     breaks = began + call.times.scale * float(fault.get("after") or 0.0) if fault is not None else float("inf")
     while True:
         doc, now = call.engine.read(), call.now()
         if now >= breaks and engine.labelled(doc, role="server"):
-            raise daemon_error("unexpected EOF")
+            raise docker_resources.daemon_error("unexpected EOF")
         for event in engine.events(doc, last, now):
             late = event["Action"] == "start" or event["timeNano"] > began * 1e9
-            ours = fits(event["Actor"]["Attributes"], wanted.get("label", ()))
+            ours = docker_resources.fits(event["Actor"]["Attributes"], wanted.get("label", ()))
             if late and ours and event["Action"] in wanted.get("event", ("start", "die")):
                 call.say(json.dumps(event))
         last = now
@@ -152,7 +143,7 @@ def _events(call: Call, given: Given) -> None:
 
 def _logs(call: Call, given: Given) -> None:
     """On stderr, where k3s and registries write."""
-    container: Container | None = find(call.engine.read(), given.args[0])
+    container: Container | None = docker_resources.find(call.engine.read(), given.args[0])
     last, tail = float(given.get("since") or 0.0) - 1e-6, given.get("tail")
     while container is not None:
         now = call.now()
@@ -182,7 +173,7 @@ def _run(call: Call, given: Given) -> None:
     with call.engine.change() as doc:
         why = lifecycle.start(call, doc, doc["containers"][made], call.now())
     if why:
-        raise Exit(125, f"docker: {daemon_error(why).text}")
+        raise Exit(125, f"docker: {docker_resources.daemon_error(why).text}")
     call.wait("registry start", given.get("name"))
     call.say(made)
 
@@ -191,15 +182,15 @@ def _copy_volume(call: Call, given: Given) -> None:
     """`docker run --rm` of a snapshot: sizes, a save or a restore (`tasks.clients.volumes`). Raises `Exit`."""
     mounts = {target: source for source, target, *_ in (row.split(":") for row in given.all("volume"))}
     if "/from/000" in mounts:
-        call.say("\n".join([*(str(KILOBYTES) for _ in mounts), str(_FREE)]))
+        call.say("\n".join([*(str(docker_resources.KILOBYTES) for _ in mounts), str(_FREE)]))
         return
     source, target = mounts["/from"], mounts.get("/to/data") or mounts["/to"]
     call.wait("registry start")
     servers = (each for each in call.engine.read()["containers"].values() if each["name"].endswith("-server-0"))
-    cluster = next((engine.cluster(each) for each in servers if data_volume(each) == source), None)
+    cluster = next((engine.cluster(each) for each in servers if docker_resources.data_volume(each) == source), None)
     saved = call.folder.volume(source) if cluster is None else call.folder.cluster(cluster)
-    copy_database(saved, call.folder.volume(target))
-    call.say(str(KILOBYTES))
+    docker_resources.copy_database(saved, call.folder.volume(target))
+    call.say(str(docker_resources.KILOBYTES))
 
 
 def _make(call: Call, given: Given) -> str:
@@ -207,7 +198,7 @@ def _make(call: Call, given: Given) -> str:
     ref, *words = given.args
     if engine.find_image(call.engine.read(), ref) is None:
         try:
-            pull(call, ref, call.warn)
+            docker_resources.pull(call, ref, call.warn)
         except Exit as end:
             raise Exit(125, f"docker: {end.text}") from None
     name = given.get("name") or f"rehearsed_{engine.identity()[:8]}"
@@ -218,13 +209,13 @@ def _make(call: Call, given: Given) -> str:
     with call.engine.change() as doc:
         refused = lifecycle.create_refused(call, doc, name)
         if refused:
-            raise Exit(125, f"docker: {daemon_error(refused).text}")
+            raise Exit(125, f"docker: {docker_resources.daemon_error(refused).text}")
         made = engine.make(
             doc,
             name,
             ref,
             call.now(),
-            labels=labels(given),
+            labels=docker_resources.labels(given),
             env=[*(row for rows in files for row in rows), *given.all("env")],
             cmd=words,
             ports=ports,
@@ -242,7 +233,7 @@ def _each(call: Call, given: Given, act: Callable[[Document, Container], str], *
             return "" if forced else f"No such container: {ref}"
         return act(doc, container)
 
-    for_each(call, given.args, found)
+    docker_resources.for_each(call, given.args, found)
 
 
 def _start(call: Call, given: Given) -> None:
@@ -311,5 +302,5 @@ _COMMANDS: Commands = {
     "restart": (_restart, "timeout=,t", 1),
     "rm": (_remove, "force,f volumes,v", 1),
     "update": (_update, "cpus= memory=,m memory-swap=", 1),
-    **COMMANDS,
+    **docker_resources.COMMANDS,
 }

@@ -10,20 +10,8 @@ from tasks.engine.step import Context, Report, Step
 from tasks.facts.facts import Facts, Live
 from tasks.facts.running import system_items
 from tasks.k3d.arguments import disabled
+from tasks.kube import components
 from tasks.kube.client import Api
-from tasks.kube.components import (
-    DEFERRED_S,
-    METRICS,
-    OPTIONAL,
-    PROVISIONER,
-    Item,
-    Use,
-    component,
-    defer,
-    end_deferral,
-    in_use,
-    scales,
-)
 from tasks.kube.objects import Key
 from tasks.run.explain import explain
 from tasks.settings.derived import API_READY, NEEDS_CLUSTER
@@ -32,7 +20,7 @@ TASK = "health"
 IN_USE = "health: components in use"
 DEFER, RELEASE = "health: defer metrics-server", "health: start metrics-server"
 ALL = "all"
-_DISABLED_AS = {PROVISIONER: "local-storage"}
+_DISABLED_AS = {components.PROVISIONER: "local-storage"}
 """Names of components for `--disable` that differ (k3s: Packaged Components)."""
 _METRICS_API = Key("apiregistration.k8s.io/v1", "APIService", None, "v1beta1.metrics.k8s.io")
 _AUTOSCALES, _ANSWERS = 75.0, 30.0
@@ -47,18 +35,18 @@ _NOT_YET = (0, 502, 503, 504)
 
 def waited_for(facts: Facts, *, everything: bool = False) -> Callable[[str], bool]:
     """Whether to wait for a workload of kube-system even if nothing uses it, by its name."""
-    named = frozenset(OPTIONAL if everything else facts.settings.health.wait_for)
+    named = frozenset(components.OPTIONAL if everything else facts.settings.health.wait_for)
     if ALL in named:
-        named = frozenset(OPTIONAL)
-    return lambda name: (found := component(name)) is None or found in named or name in named
+        named = frozenset(components.OPTIONAL)
+    return lambda name: (found := components.component(name)) is None or found in named or name in named
 
 
 def off(facts: Facts) -> frozenset[str]:
     """Disabled components of k3s; a foreign cluster may have none of them."""
     if not facts.owns_cluster:
-        return frozenset({"coredns", *OPTIONAL})
+        return frozenset({"coredns", *components.OPTIONAL})
     names = disabled(facts.settings.cluster, facts.settings.ingress.controller)
-    return names | {each for each in OPTIONAL if _DISABLED_AS.get(each, each) in names}
+    return names | {each for each in components.OPTIONAL if _DISABLED_AS.get(each, each) in names}
 
 
 def starting(live: Live, waits: Callable[[str], bool]) -> tuple[str, ...]:
@@ -72,7 +60,7 @@ def step(facts: Facts, before: Sequence[Step], *, everything: bool = False) -> S
     `before`: the steps that apply the objects.
     """
     waits = waited_for(facts, everything=everything)
-    if all(waits(name) for name in OPTIONAL):
+    if all(waits(name) for name in components.OPTIONAL):
         return None
     skip, notes = _settled(facts, waits) if all(each.skip is not None for each in before) else (None, ())
     return Step(
@@ -114,7 +102,7 @@ def defers(facts: Facts) -> bool:
     from tasks.run.desired import user_objects
 
     new = facts.cluster.presence.to_create and facts.restore is None
-    if not new or METRICS in off(facts) or waited_for(facts)(METRICS):
+    if not new or components.METRICS in off(facts) or waited_for(facts)(components.METRICS):
         return False
     return all(each.get("kind") != "HorizontalPodAutoscaler" for each in user_objects(facts))
 
@@ -155,10 +143,12 @@ def deferral_steps(facts: Facts, found: Sequence[Step]) -> list[Step]:
 def _defer(facts: Facts, _context: Context) -> Report:
     with contextlib.suppress(OSError):  # it expires anyway
         facts.paths.deferral.touch(mode=0o600)
-    unable = defer(facts.api())
+    unable = components.defer(facts.api())
     if unable:
         facts.paths.deferral.unlink(missing_ok=True)
-    return Report(why=f"not done: {unable}" if unable else f"until the launch is over, at most {DEFERRED_S} s")
+    return Report(
+        why=f"not done: {unable}" if unable else f"until the launch is over, at most {components.DEFERRED_S} s"
+    )
 
 
 def _release(facts: Facts, _context: Context) -> Report:
@@ -167,7 +157,7 @@ def _release(facts: Facts, _context: Context) -> Report:
 
 
 def _end(facts: Facts) -> bool:
-    ended = end_deferral(facts.api())
+    ended = components.end_deferral(facts.api())
     if ended:
         facts.paths.deferral.unlink(missing_ok=True)
     return ended
@@ -176,16 +166,16 @@ def _end(facts: Facts) -> bool:
 def _waiting(facts: Facts, context: Context) -> Report | None:
     from tasks.kube.wait import wait_ready
 
-    use = in_use(facts.api(), _namespaces(facts))
+    use = components.in_use(facts.api(), _namespaces(facts))
     needed = {name: why for name, why in use.needed.items() if name not in off(facts)}
     done, absent = [], set[str]()
-    if METRICS in needed and defers(facts):
+    if components.METRICS in needed and defers(facts):
         _end(facts)
     if needed:
         keys = lambda api: _keys(api, needed, absent)  # noqa: E731 - bound arguments
         done = wait_ready(facts.watched(), keys, context, diagnose=partial(explain, facts))
     notes = [f"{needed[name]} needs {name}, which is not installed in this cluster" for name in sorted(absent)]
-    if METRICS not in absent:
+    if components.METRICS not in absent:
         notes += _autoscaled(facts, use, context)
     notes += _answering(facts, use, context)
     if not defers(facts):
@@ -199,7 +189,7 @@ def _keys(api: Api, needed: Collection[str], absent: set[str]) -> list[Key]:
 
     `absent` gets the components that have no objects in the cluster, and will not get any.
     """
-    there = [(component(item["metadata"]["name"]), item) for item in system_items(api)]
+    there = [(components.component(item["metadata"]["name"]), item) for item in system_items(api)]
     absent.clear()
     if _old([item for _, item in there]):
         absent.update(set(needed) - {name for name, _ in there})
@@ -209,12 +199,12 @@ def _keys(api: Api, needed: Collection[str], absent: set[str]) -> list[Key]:
         for name, item in there
         if name in needed
     ]
-    if METRICS in needed and METRICS not in absent:
+    if components.METRICS in needed and components.METRICS not in absent:
         keys.append(_METRICS_API)
     return list(dict.fromkeys(keys))
 
 
-def _old(items: Iterable[Item]) -> bool:
+def _old(items: Iterable[components.Item]) -> bool:
     """Whether the first of these is so old that everything installed with it must exist."""
     made = [datetime.fromisoformat(text) for each in items if (text := each["metadata"].get("creationTimestamp"))]
     return bool(made) and (datetime.now(UTC) - min(made)).total_seconds() >= _APPEARS
@@ -227,16 +217,18 @@ def _late(api: Api, waits: Callable[[str], bool]) -> tuple[str, ...]:
 
 
 def _not_awaited(late: Iterable[str], waits: Callable[[str], bool]) -> tuple[str, ...]:
-    return tuple(sorted({component(name) or name for name in late if not waits(name)}))
+    return tuple(sorted({components.component(name) or name for name in late if not waits(name)}))
 
 
-def _autoscaled(facts: Facts, use: Use, context: Context) -> list[str]:
+def _autoscaled(facts: Facts, use: components.Use, context: Context) -> list[str]:
     """Wait until autoscalers have metrics."""
-    if not use.autoscalers or METRICS in off(facts):
+    if not use.autoscalers or components.METRICS in off(facts):
         return []
 
     def without() -> list[str]:
-        found = [(each, scales(each)) for each in in_use(facts.api(), _namespaces(facts)).autoscalers]
+        found = [
+            (each, components.scales(each)) for each in components.in_use(facts.api(), _namespaces(facts)).autoscalers
+        ]
         return [
             f"horizontalpodautoscaler/{each['metadata']['name']} has no metrics yet: {text}"
             for each, (good, text) in found
@@ -246,7 +238,7 @@ def _autoscaled(facts: Facts, use: Use, context: Context) -> list[str]:
     return _bounded(without, context, _AUTOSCALES)
 
 
-def _answering(facts: Facts, use: Use, context: Context) -> list[str]:
+def _answering(facts: Facts, use: components.Use, context: Context) -> list[str]:
     """Wait until each Ingress answers at the published port."""
     ports = facts.outputs.ports or facts.ports
     if not use.ingresses or not facts.owns_cluster or ports is None or not ports.http:
@@ -255,7 +247,7 @@ def _answering(facts: Facts, use: Use, context: Context) -> list[str]:
 
     def silent() -> list[str]:
         found = []
-        for each in in_use(facts.api(), _namespaces(facts)).ingresses:
+        for each in components.in_use(facts.api(), _namespaces(facts)).ingresses:
             host, path = _first_rule(each)
             status = facts.backend.http_status(address, port, host, path)
             known = bool(((each.get("status") or {}).get("loadBalancer") or {}).get("ingress"))
@@ -285,9 +277,9 @@ def _bounded(missing: Callable[[], list[str]], context: Context, seconds: float)
     return []
 
 
-def _first_rule(ingress: Item) -> tuple[str, str]:
+def _first_rule(ingress: components.Item) -> tuple[str, str]:
     """Host name and path to request."""
-    rules: Sequence[Item] = (ingress.get("spec") or {}).get("rules") or ({},)
-    paths: Sequence[Item] = (rules[0].get("http") or {}).get("paths") or ({},)
+    rules: Sequence[components.Item] = (ingress.get("spec") or {}).get("rules") or ({},)
+    paths: Sequence[components.Item] = (rules[0].get("http") or {}).get("paths") or ({},)
     path = str(paths[0].get("path") or "/")
     return str(rules[0].get("host") or "").replace("*", "any"), path if path.startswith("/") else "/"

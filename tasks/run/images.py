@@ -28,21 +28,7 @@ from tasks.kube.objects import digest
 from tasks.kube.releases import documents
 from tasks.run.charts import chart_of
 from tasks.run.releases import fingerprint, rendered
-from tasks.settings.derived import (
-    API_READY,
-    DOWNLOAD,
-    FETCH_IMAGES,
-    FIND_IMAGES,
-    PULL,
-    PULL_AHEAD,
-    SYSTEM,
-    SYSTEM_READY,
-    cache_container,
-    cache_name,
-    done_name,
-    install_name,
-    release_name,
-)
+from tasks.settings import derived
 from tasks.settings.schema import Release
 
 TASK = "registry"
@@ -60,7 +46,7 @@ def sources(facts: Facts) -> dict[str, tuple[str, str]]:
 
 def _cache_steps(facts: Facts) -> dict[str, str]:
     """The step after which a cache runs, by container."""
-    return {cache_container(each): cache_name(each) for each in facts.settings.registries.caches}
+    return {derived.cache_container(each): derived.cache_name(each) for each in facts.settings.registries.caches}
 
 
 def local(image: Reference, port: int) -> str:
@@ -115,7 +101,7 @@ def key_of(facts: Facts, release: Release) -> str:
 def remembered(facts: Facts) -> dict[str | None, tuple[str, ...]]:
     """Images recorded by earlier launches, by release as displayed; those of the cluster's services under None."""
     found: dict[str | None, tuple[str, ...] | None] = {None: known(facts, system_key(facts))}
-    found |= {release_name(each): known(facts, key_of(facts, each)) for each in facts.releases}
+    found |= {derived.release_name(each): known(facts, key_of(facts, each)) for each in facts.releases}
     return {what: images for what, images in found.items() if images is not None}
 
 
@@ -152,9 +138,9 @@ def remembering(facts: Facts, plan: Sequence[Step]) -> list[Step]:
     if not facts.owns_cluster or not facts.settings.registries.caches:
         return list(plan)
     keep: dict[str, tuple[str, Callable[[], None]]] = {
-        SYSTEM_READY: ("the system", partial(_remember_system, facts)),
+        derived.SYSTEM_READY: ("the system", partial(_remember_system, facts)),
         **{
-            install_name(each): (release_name(each), partial(_remember_release, facts, each, key))
+            derived.install_name(each): (derived.release_name(each), partial(_remember_release, facts, each, key))
             for each in facts.releases
             if known(facts, key := key_of(facts, each)) is None
         },
@@ -198,7 +184,7 @@ def fetch_steps(facts: Facts) -> list[Step]:
     for release in facts.releases:
         images = known(facts, key_of(facts, release))
         if images is not None:
-            found.append(_fetch_step(facts, release_name(release), images))
+            found.append(_fetch_step(facts, derived.release_name(release), images))
         else:
             found += _found_first(facts, release)
     return [step for step in found if step is not None]
@@ -216,7 +202,7 @@ def _fetch_step(facts: Facts, release: str | None, images: Sequence[str]) -> Ste
         return None
     late = [image for image in caches if not is_fetched(facts, image)]
     step = Step(
-        name=f"{FETCH_IMAGES}{release or SYSTEM}",
+        name=f"{derived.FETCH_IMAGES}{release or derived.SYSTEM}",
         task=TASK,
         work=FetchImages(release=release, images=len(late or caches)),
     )
@@ -231,7 +217,7 @@ def _fetch_step(facts: Facts, release: str | None, images: Sequence[str]) -> Ste
 def _fetching(facts: Facts, step: Step, action: Action, needs: tuple[str, ...], what: str) -> Step:
     return replace(
         step,
-        kind=DOWNLOAD,
+        kind=derived.DOWNLOAD,
         wait=True,  # for the network; the bound of downloads applies
         action=action,
         needs=needs,
@@ -290,7 +276,7 @@ def is_fetched(facts: Facts, image: str) -> bool:
 
 def _found_first(facts: Facts, release: Release) -> list[Step]:
     """The first time: rendering the chart shows its images; it costs a tenth of an installation."""
-    chart, key, what = chart_of(facts, release), key_of(facts, release), release_name(release)
+    chart, key, what = chart_of(facts, release), key_of(facts, release), derived.release_name(release)
 
     def find(context: Context) -> Report | None:
         objects = rendered(facts, release, chart, context)
@@ -307,7 +293,7 @@ def _found_first(facts: Facts, release: Release) -> list[Step]:
         return step.action(context)
 
     first = Step(
-        name=f"{FIND_IMAGES}{what}",
+        name=f"{derived.FIND_IMAGES}{what}",
         task=TASK,
         action=find,
         needs=(chart.step,),
@@ -317,7 +303,7 @@ def _found_first(facts: Facts, release: Release) -> list[Step]:
         work=FindImages(release=what),
         optional=True,
     )
-    then = Step(name=f"{FETCH_IMAGES}{what}", task=TASK, work=FetchImages(release=what))
+    then = Step(name=f"{derived.FETCH_IMAGES}{what}", task=TASK, work=FetchImages(release=what))
     needs = (first.name, *_cache_steps(facts).values())
     return [first, _fetching(facts, then, fetch, needs, "the images in its chart")]
 
@@ -335,15 +321,15 @@ def pull_ahead_steps(facts: Facts, plan: Collection[Step]) -> list[Step]:
     if not _creates_cluster(facts) or not (enough if wish is None else wish):
         return []
     there, waited = {step.name for step in plan}, {step.name for step in plan if step.skip is None}
-    rows: list[tuple[str | None, str, str]] = [(None, system_key(facts), SYSTEM_READY)]
-    rows += [(release_name(each), key_of(facts, each), done_name(each)) for each in facts.releases]
+    rows: list[tuple[str | None, str, str]] = [(None, system_key(facts), derived.SYSTEM_READY)]
+    rows += [(derived.release_name(each), key_of(facts, each), derived.done_name(each)) for each in facts.releases]
     return [
         Step(
-            name=f"{PULL_AHEAD}{release or SYSTEM}",
+            name=f"{derived.PULL_AHEAD}{release or derived.SYSTEM}",
             task=TASK,
-            kind=PULL,
+            kind=derived.PULL,
             action=partial(_pull_ahead, facts, key),
-            needs=(API_READY, f"{FETCH_IMAGES}{release or SYSTEM}"),
+            needs=(derived.API_READY, f"{derived.FETCH_IMAGES}{release or derived.SYSTEM}"),
             until=(until,),
             deadline=facts.settings.timeouts.pull,
             why="before its pods are placed",
@@ -353,7 +339,7 @@ def pull_ahead_steps(facts: Facts, plan: Collection[Step]) -> list[Step]:
         )
         for release, key, until in rows
         # without a step that fetches them the images are unknown, or there is no cache for their registries
-        if f"{FETCH_IMAGES}{release or SYSTEM}" in there and until in waited
+        if f"{derived.FETCH_IMAGES}{release or derived.SYSTEM}" in there and until in waited
     ]
 
 

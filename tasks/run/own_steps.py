@@ -22,21 +22,7 @@ from tasks.kube.objects import key
 from tasks.run import own_tasks
 from tasks.run.builds import pushed
 from tasks.run.own_command import changed, fingerprint, marker, run_own, variables
-from tasks.settings.derived import (
-    API_READY,
-    CREATE_CLUSTER,
-    OWN,
-    OWN_CRDS,
-    OWN_READY,
-    START_CLUSTER,
-    build_name,
-    done_name,
-    enabled_builds,
-    install_name,
-    manifests_name,
-    own_name,
-    push_name,
-)
+from tasks.settings import derived
 from tasks.settings.needs import (
     BUILD,
     CLUSTER,
@@ -72,7 +58,7 @@ def with_own(facts: Facts, plan: Sequence[Step]) -> list[Step]:
     """A plan with the user's steps, from the settings and in Python, with their needs and dependents connected."""
     before = references(facts.settings).before
     own = steps(facts, plan)
-    targets = {own_name(each): before[each.name] for each in _wanted(facts, "up")}
+    targets = {derived.own_name(each): before[each.name] for each in _wanted(facts, "up")}
     firsts = {name: [each for one in found for each in ends(facts, one, plan).first] for name, found in targets.items()}
     return woven(facts, _before([*plan, *own], firsts), own_tasks.steps(facts))
 
@@ -186,9 +172,9 @@ def _steps(
     remember = partial(_remember, facts, own, mark, targets) if mark else None
     images = pushed(facts, variables(facts, own))
     step = Step(
-        name=own_name(own),
+        name=derived.own_name(own),
         task=PART,
-        kind=None if own.wait else OWN,
+        kind=None if own.wait else derived.OWN,
         action=partial(_act, facts, own, remember if not early else None),
         needs=tuple(dict.fromkeys([*(name for each in all_ends for name in each.done), *images])),
         wait=own.wait,
@@ -204,7 +190,7 @@ def _steps(
         name=f"{step.name} is remembered",
         task=PART,
         action=lambda context: Report(notes=remember(context)),
-        needs=(step.name, API_READY),
+        needs=(step.name, derived.API_READY),
         wait=True,
         why="it may have ended before the cluster existed",
         expected=0.1,
@@ -238,14 +224,14 @@ def _remember(facts: Facts, own: OwnStep, mark: str, needs: Sequence[Target], co
     try:
         applying(facts, [marker(facts, own, mark, needs)])(context)
     except LaunchError as error:
-        return (f"{own_name(own)}: its run could not be recorded, so it will run again: {error.what}",)
+        return (f"{derived.own_name(own)}: its run could not be recorded, so it will run again: {error.what}",)
     return ()
 
 
 def each_time(facts: Facts, plan: Sequence[Step] = ()) -> frozenset[str]:
     """Names of steps that run at each launch, including those in Python of a plan: running them is no drift."""
     python = (step.name for step in plan if isinstance(step, own_tasks.Step))
-    return frozenset([*(own_name(own) for own in _wanted(facts, "up") if own.inputs is None), *python])
+    return frozenset([*(derived.own_name(own) for own in _wanted(facts, "up") if own.inputs is None), *python])
 
 
 def _active(facts: Facts, names: Sequence[str], known: Mapping[str, Step]) -> list[str]:
@@ -262,18 +248,24 @@ def ends(facts: Facts, target: Target, plan: Sequence[Step]) -> Ends:
         return _of_manifests(facts, target.name)
     if target.kind == RELEASE:
         release = next(each for each in facts.releases if f"{each.namespace}/{each.name}" == target.name)
-        return Ends((install_name(release),), (done_name(release),), (install_name(release),))
+        return Ends((derived.install_name(release),), (derived.done_name(release),), (derived.install_name(release),))
     if target.kind == BUILD:
-        build = next(each for each in enabled_builds(facts.settings) if each.name == target.name)
-        return Ends((build_name(build),), (push_name(build),), (build_name(build), push_name(build)))
+        build = next(each for each in derived.enabled_builds(facts.settings) if each.name == target.name)
+        return Ends(
+            (derived.build_name(build),),
+            (derived.push_name(build),),
+            (derived.build_name(build), derived.push_name(build)),
+        )
     own = next(each for each in own_steps(facts.settings) if each.name == target.name)
-    return Ends(*[(own_name(own),)] * 3)
+    return Ends(*[(derived.own_name(own),)] * 3)
 
 
 def _of_task(name: str, plan: Sequence[Step]) -> Ends:
     all_of = tuple(step.name for step in plan if step.task == name and not step.until and not step.optional)
     if name == "cluster":
-        return Ends(all_of, (CREATE_CLUSTER, START_CLUSTER, API_READY), (CREATE_CLUSTER,))
+        return Ends(
+            all_of, (derived.CREATE_CLUSTER, derived.START_CLUSTER, derived.API_READY), (derived.CREATE_CLUSTER,)
+        )
     if name == "helm":
         installs = tuple(step.name for step in plan if step.task == name and step.kind is not None)
         return Ends(installs, all_of, installs)
@@ -282,9 +274,9 @@ def _of_task(name: str, plan: Sequence[Step]) -> Ends:
 
 def _of_manifests(facts: Facts, path: str) -> Ends:
     groups = needs_by_object(facts)
-    names = {manifests_name(groups.get(key(each), ())) for each in own_objects(facts, [path])}
-    found = tuple(sorted({*names, OWN_CRDS} if manifests_name(()) in names else names))
-    return Ends(found, (*found, OWN_READY), found)
+    names = {derived.manifests_name(groups.get(key(each), ())) for each in own_objects(facts, [path])}
+    found = tuple(sorted({*names, derived.OWN_CRDS} if derived.manifests_name(()) in names else names))
+    return Ends(found, (*found, derived.OWN_READY), found)
 
 
 def before_builds(plan: Sequence[Step]) -> list[Step]:
@@ -305,7 +297,7 @@ def before_builds(plan: Sequence[Step]) -> list[Step]:
     early = behind(step.name for step in plan if isinstance(step.work, BuildImage))
     own = (step for step in plan if step.task == PART or isinstance(step, own_tasks.Step))
     wanted = behind(step.name for step in own if step.skip is None and step.name in early)
-    if wanted & {CREATE_CLUSTER, API_READY}:
+    if wanted & {derived.CREATE_CLUSTER, derived.API_READY}:
         return []
     return [step for step in plan if step.name in wanted]
 
@@ -321,7 +313,9 @@ def down_steps(facts: Facts) -> list[Step]:
             read_secrets(facts.settings, facts.environ, facts.root, facts.programs, ("secrets",))
         return steps(facts, (), when="down")
     return [
-        Step(name=own_name(own), task=PART, skip=fault, notes=(f"{own_name(own)} was not run: {fault}",))
+        Step(
+            name=derived.own_name(own), task=PART, skip=fault, notes=(f"{derived.own_name(own)} was not run: {fault}",)
+        )
         for own in wanted
     ]
 
