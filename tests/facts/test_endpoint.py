@@ -181,7 +181,7 @@ def test_without_a_sign_nothing_is_asked(tmp_path: Path, point: Endpoint, monkey
 def test_what_an_engine_outside_shares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, create: Answer, network: str, expected: Enclosure
 ) -> None:
-    monkeypatch.setattr("tasks.facts.engine.outside", lambda *_: True)
+    monkeypatch.setattr("tasks.facts.endpoint.outside", lambda *_: True)
     fake = programs(tmp_path, create, network)
     assert enclosure(fake, Endpoint(), rootless=False) == expected
     probe = next(line for line in fake.lines if line.startswith("docker create"))
@@ -194,12 +194,12 @@ def test_what_an_engine_outside_shares(
 def test_a_rootless_engine_has_a_network_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, create: Answer, loopback: bool
 ) -> None:
-    monkeypatch.setattr("tasks.facts.engine.outside", lambda *_: True)
+    monkeypatch.setattr("tasks.facts.endpoint.outside", lambda *_: True)
     assert enclosure(programs(tmp_path, create, THEIRS), Endpoint(), rootless=True).loopback is loopback
 
 
 def test_an_engine_that_does_not_answer_is_told_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.facts.engine.outside", lambda *_: True)
+    monkeypatch.setattr("tasks.facts.endpoint.outside", lambda *_: True)
     fake = programs(tmp_path)
 
     def silent(*_: object, **__: object) -> None:
