@@ -37,5 +37,5 @@ def steps(facts: Facts) -> list[Step]:
         return left_out
     return [
         *left_out,
-        apply_step(facts, SECRETS, TASK, facts.secrets, needs=(API_READY, NAMESPACES), secret=True),
+        apply_step(facts, SECRETS, TASK, facts.secrets, needs=(API_READY, NAMESPACES)),
     ]

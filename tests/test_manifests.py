@@ -137,7 +137,7 @@ def test_the_users_crds_come_first_then_they_are_served_then_the_rest(tmp_path: 
         ("ConfigMap", "m"),
         ("Widget", "w"),
     ]
-    assert '"at": "localhost"' in (programs.commands[1].stdin or "")
+    assert '"at": "localhost"' in (programs.commands[-1].stdin or "")
     assert '"ip": "127.0.0.1"' in (programs.commands[1].stdin or "")
 
 

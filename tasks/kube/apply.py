@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from tasks.core.redact import redact
-from tasks.kube.client import ApiError, Direct
+from tasks.kube.client import WRITE, Api, ApiError, Direct
 from tasks.kube.objects import FIELD_MANAGER, Resources, deletion_blockers, display, path
+from tasks.process.programs import Programs
 
 _FORCED = {"force": "true", "fieldValidation": "Strict"}
 _QUERY = urlencode({"fieldManager": FIELD_MANAGER, **_FORCED})
@@ -33,6 +35,20 @@ class Refused(ApiError):
         self.message = message
         self.text = f"Error from server ({reason}): {message}" if reason else f"Error from server: {message}"
         """As kubectl prints it: known causes are recognised by its words."""
+
+
+def write(
+    api: Api, resources: Resources, obj: Mapping[str, Any], programs: Programs, kubeconfig: Path, seconds: float
+) -> None:
+    """Apply one object: without a process, unless only kubectl reaches this API. Raises `ApiError`, `CommandFailed`."""
+    if isinstance(api, Direct):
+        put(api, resources, obj, line(obj))
+        return
+    from tasks.clients import kubectl  # hardly any cluster needs it
+    from tasks.diagnose.command import run_command
+
+    command = kubectl.apply(kubeconfig, stream([obj]), manager=FIELD_MANAGER, deadline=max(WRITE, seconds))
+    run_command(programs, command, quiet=True)
 
 
 def put(api: Direct, resources: Resources, obj: Mapping[str, Any], body: str) -> None:

@@ -54,13 +54,9 @@ def apply_step(
     *,
     needs: tuple[str, ...],
     expected: float = 0.4,
-    secret: bool = False,
     more_to_come: bool = False,
 ) -> Step:
-    """One step for all of them; skipped if nothing differs. `secret` keeps the output out of logs.
-
-    `more_to_come`: see `applying`.
-    """
+    """One step for all of them; skipped if nothing differs. `more_to_come`: see `applying`."""
     found = difference(facts, wanted)
     if not found.objects:
         return Step(name=name, task=task, needs=needs, skip=found.why)
@@ -68,7 +64,7 @@ def apply_step(
         name=name,
         task=task,
         action=_noting(
-            applying(facts, found.objects, secret=secret, more_to_come=more_to_come),
+            applying(facts, found.objects, more_to_come=more_to_come),
             notes(task, found.held, "set to the configured value"),
         ),
         needs=needs,
@@ -90,10 +86,8 @@ def _noting(action: Action, found: tuple[str, ...]) -> Action:
     return act if found else action
 
 
-def applying(
-    facts: Facts, objects: Sequence[dict[str, Any]], *, secret: bool = False, more_to_come: bool = False
-) -> Action:
-    """Server-side apply: over HTTPS if the kubeconfig's login allows it, else by one kubectl for all objects.
+def applying(facts: Facts, objects: Sequence[dict[str, Any]], *, more_to_come: bool = False) -> Action:
+    """Server-side apply of each. Only names are logged.
 
     Objects that the API cannot accept yet are retried. `more_to_come`: other objects of the user may provide
     what these need.
@@ -101,18 +95,15 @@ def applying(
 
     def act(context: Context) -> Report | None:
         from tasks.kube.apply import ordered
-        from tasks.kube.client import Direct
-        from tasks.run.sending import DirectTransport, KubectlTransport, Prerequisites, Transport, definer, send, write
+        from tasks.run.sending import Prerequisites, Transport, applied, definer, send
 
         api_back(facts, context)
-        api = facts.api()
-        sender: Transport = KubectlTransport(facts, context, secret=secret)
+        api, write = facts.api(), applied
         if not facts.owns_cluster:
             from tasks.run.foreign_objects import create_or_update
 
-            sender = DirectTransport(facts, api, context, partial(create_or_update, facts))
-        elif isinstance(api, Direct):
-            sender = DirectTransport(facts, api, context, write)
+            write = create_or_update
+        sender = Transport(facts, api, context, partial(write, facts))
         prerequisites = Prerequisites(
             context,
             facts.settings.timeouts.command,

@@ -8,11 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from tasks.clients import kubectl
-from tasks.diagnose.command import run_command
 from tasks.facts.facts import Facts
-from tasks.kube.apply import line, place_of, put, refuse_deleting, rejected, stream
-from tasks.kube.client import WRITE, Api, ApiError, Direct, Sender
+from tasks.kube.apply import line, place_of, refuse_deleting, rejected, write
+from tasks.kube.client import Api, ApiError, Sender
 from tasks.kube.objects import FIELD_MANAGER, Key, Resources
 from tasks.kube.ownership import applicable, created_by, marked, owner_of, refused
 
@@ -47,12 +45,7 @@ def _update(facts: Facts, api: Sender, resources: Resources, obj: Item, there: I
         if code != 200:
             raise rejected(code, obj, text)
     exact = {**obj, "metadata": {**obj["metadata"], "uid": there["metadata"]["uid"]}}
-    if isinstance(api, Direct):
-        put(api, resources, exact, line(exact))
-        return
-    deadline = max(WRITE, facts.settings.timeouts.command)
-    command = kubectl.apply(facts.paths.kubeconfig, stream([exact]), manager=FIELD_MANAGER, deadline=deadline)
-    run_command(facts.programs, command, quiet=True)
+    write(api, resources, exact, facts.programs, facts.paths.kubeconfig, facts.settings.timeouts.command)
 
 
 def _there(api: Api, place: str) -> Item | None:

@@ -9,15 +9,15 @@ again, without blocking the others; what nothing can provide is an error at once
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Context, Report
 from tasks.facts.facts import Facts
-from tasks.kube.apply import Refused, line, put, stream
-from tasks.kube.client import WRITE, Api, ApiError, Busy, Direct, NoAnswer, RetryingApi, built_in, explained
+from tasks.kube.apply import Refused, write
+from tasks.kube.client import Api, ApiError, Busy, NoAnswer, RetryingApi, built_in, explained
 from tasks.kube.drift import same
-from tasks.kube.objects import FIELD_MANAGER, Key, Resources, display, key, live, of_k3s
+from tasks.kube.objects import Key, Resources, display, key, live, of_k3s
 from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.settings.derived import SYSTEM_READY, install_name
 
@@ -58,17 +58,7 @@ Deferred = list[tuple[Object, NotYet]]
 
 
 Write = Callable[[Api, Resources, Object], str]
-"""Sends one object and returns what was done: `write` here, `create_or_update` for foreign clusters."""
-
-
-class Transport(Protocol):
-    """How objects are sent."""
-
-    exit_code: int | None
-    """Exit code of the program that has sent them, if any."""
-
-    def send(self, objects: Sequence[Object]) -> Deferred:
-        """Send each. Returns those that cannot be accepted yet, in the best order for a retry."""
+"""Sends one object and returns what was done: `applied` here, `create_or_update` for foreign clusters."""
 
 
 class Prerequisites:
@@ -141,33 +131,8 @@ def _may_be_taken(obj: Object, cause: str) -> bool:
     return cause in _NOT_YET or (cause in _INVALID and not built_in(str(obj["apiVersion"])))
 
 
-def send(
-    sender: Transport, api: Api, objects: Sequence[Object], prerequisites: Prerequisites, context: Context
-) -> Report:
-    """Send all, until each is accepted. Raises the fault of one, and `NotYet` if nothing provides what it needs."""
-    left, began, late = list(objects), time.monotonic(), ""
-    pause, most = _PAUSES
-    while True:
-        sent = time.monotonic()
-        deferred = sender.send(left)
-        if not deferred:
-            break
-        for obj, error in deferred:
-            if prerequisites.missing_for_good(obj, error.cause):
-                raise _never_taken(api, obj, error)
-        late = display(deferred[0][0]) + (f" and {len(deferred) - 1} more" if len(deferred) > 1 else "")
-        context.say(f"{late}: not yet, {deferred[0][1].why}")
-        context.wait(max(pause, time.monotonic() - sent))  # the pause is at least as long as the attempt
-        pause = min(most, pause * 1.5)
-        left = [obj for obj, _error in deferred]
-    why = f"{len(objects)} applied, {late} after {time.monotonic() - began:.0f} s" if late else ""
-    return Report(why=why, exit_code=sender.exit_code)
-
-
-class DirectTransport:
+class Transport:
     """One after another, as far as possible without a process. Only names are written to the step's log."""
-
-    exit_code: int | None = None
 
     def __init__(self, facts: Facts, api: Api, context: Context, write: Write) -> None:
         self._facts, self._api, self._context, self._write = facts, api, context, write
@@ -175,7 +140,10 @@ class DirectTransport:
         self._noted: set[str] = set()
 
     def send(self, objects: Sequence[Object]) -> Deferred:
-        """See `Transport`: one object of a kind that is not accepted yet is enough to find that out."""
+        """Send each. Returns those that cannot be accepted yet, in the best order for a retry.
+
+        One object of a kind that is not accepted yet is enough to find that out.
+        """
         done: list[str] = []
         failed: Deferred = []
         untried: Deferred = []
@@ -230,10 +198,32 @@ class DirectTransport:
         return "applied"
 
 
-def write(api: Api, resources: Resources, obj: Object) -> str:
+def send(
+    sender: Transport, api: Api, objects: Sequence[Object], prerequisites: Prerequisites, context: Context
+) -> Report:
+    """Send all, until each is accepted. Raises the fault of one, and `NotYet` if nothing provides what it needs."""
+    left, began, late = list(objects), time.monotonic(), ""
+    pause, most = _PAUSES
+    while True:
+        sent = time.monotonic()
+        deferred = sender.send(left)
+        if not deferred:
+            break
+        for obj, error in deferred:
+            if prerequisites.missing_for_good(obj, error.cause):
+                raise _never_taken(api, obj, error)
+        late = display(deferred[0][0]) + (f" and {len(deferred) - 1} more" if len(deferred) > 1 else "")
+        context.say(f"{late}: not yet, {deferred[0][1].why}")
+        context.wait(max(pause, time.monotonic() - sent))  # the pause is at least as long as the attempt
+        pause = min(most, pause * 1.5)
+        left = [obj for obj, _error in deferred]
+    why = f"{len(objects)} applied, {late} after {time.monotonic() - began:.0f} s" if late else ""
+    return Report(why=why)
+
+
+def applied(facts: Facts, api: Api, resources: Resources, obj: Object) -> str:
     """Apply an object in this project's own cluster."""
-    assert isinstance(api, Direct)
-    put(api, resources, obj, line(obj))
+    write(api, resources, obj, facts.programs, facts.paths.kubeconfig, facts.settings.timeouts.command)
     return "applied"
 
 
@@ -242,45 +232,6 @@ def _unanswered(error: ApiError | CommandFailed) -> bool:
     if isinstance(error, CommandFailed):
         return isinstance(error, DeadlinePassed) or "(Timeout)" in error.done.err
     return error.code == 504 or (isinstance(error, NoAnswer) and not error.why.startswith("GET "))
-
-
-class KubectlTransport:
-    """One kubectl for all objects: it continues after a rejected one, and reports each."""
-
-    exit_code: int | None = 0
-
-    def __init__(self, facts: Facts, context: Context, *, secret: bool) -> None:
-        self._facts, self._context, self._secret = facts, context, secret
-
-    def send(self, objects: Sequence[Object]) -> Deferred:
-        """See `Transport`. kubectl reports what it could not send in words; an object that exists was sent."""
-        from tasks.clients import kubectl
-        from tasks.diagnose.command import run_command
-
-        deadline = self._facts.settings.timeouts.command + WRITE * len(objects)
-        command = kubectl.apply(self._facts.paths.kubeconfig, stream(objects), manager=FIELD_MANAGER, deadline=deadline)
-        try:
-            run_command(self._facts.programs, command, self._context, quiet=self._secret)
-        except CommandFailed as error:
-            if _unanswered(error):
-                if missing(self._facts.api(), objects, self._context):
-                    raise _too_slow(f"one of {len(objects)} objects", error) from None
-                return []
-            if error.cause not in _NOT_YET | _INVALID:
-                raise
-            left = _missing(self._facts.api(), objects)
-            if error.cause in _INVALID and not any(_meant(each, error) for each in left):
-                raise
-            return [(each, NotYet(error, error.cause if _meant(each, error) else "")) for each in left]
-        return []
-
-
-def _meant(obj: Object, error: CommandFailed) -> bool:
-    """Whether kubectl may mean this object: for a missing kind it reports the name."""
-    if error.cause in _INVALID:
-        return _may_be_taken(obj, error.cause)
-    given = (error.diagnosis.details.get("kind"), error.diagnosis.details.get("version"))
-    return error.cause not in _KINDS or given == (str(obj["kind"]), str(obj["apiVersion"]))
 
 
 def _missing(api: Api, objects: Sequence[Object]) -> list[Object]:
