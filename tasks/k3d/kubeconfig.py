@@ -4,19 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tasks.clients import docker
-from tasks.clients.kubeconfig import (
-    NotWritten,
-    Unfit,
-    current_context,
-    has_entry,
-    merge,
-    private,
-    switch,
-    target,
-    unwritable,
-    write_private,
-)
+from tasks.clients import docker, kubeconfig
 from tasks.core.errors import LaunchError
 from tasks.core.files import write_whole
 from tasks.engine.step import Context, Report, Step
@@ -57,7 +45,7 @@ def fetch_kubeconfig(facts: Facts, context: Context | None = None, *, port: int 
             fix="this is retried; if it stays so, see: docker logs " + container,
             transient=True,
         )
-    write_private(facts.paths.kubeconfig, private(text, facts.name, f"https://{host}:{first}"))
+    kubeconfig.write_private(facts.paths.kubeconfig, kubeconfig.private(text, facts.name, f"https://{host}:{first}"))
     remember_engine(facts)
     facts.forget_api()
 
@@ -100,7 +88,7 @@ def steps(facts: Facts, last: tuple[str, ...]) -> list[Step]:
     notes: tuple[str, ...] = ()
     if merge_skip is None and facts.live is not None:
         merged, current = _state(facts)
-        merge_skip = f"{target(facts.environ)} has it" if merged else None
+        merge_skip = f"{kubeconfig.target(facts.environ)} has it" if merged else None
         if switch_skip is None and current:
             switch_skip = "it is the current context"
     if desired.merge and not (merged and (current or switch_skip)) and (fault := _fault(facts)):
@@ -114,7 +102,7 @@ def steps(facts: Facts, last: tuple[str, ...]) -> list[Step]:
             needs=(API_READY,),
             skip=merge_skip,
             notes=notes,
-            why=str(target(facts.environ)),
+            why=str(kubeconfig.target(facts.environ)),
             expected=0.05,
         ),
         Step(
@@ -130,14 +118,14 @@ def steps(facts: Facts, last: tuple[str, ...]) -> list[Step]:
 
 
 def _fault(facts: Facts) -> str:
-    return unwritable(target(facts.environ), facts.context)
+    return kubeconfig.unwritable(kubeconfig.target(facts.environ), facts.context)
 
 
 def _state(facts: Facts) -> tuple[bool, bool]:
     """Whether the user's file has the entry as desired, and whether it is the current context."""
-    path = target(facts.environ)
+    path = kubeconfig.target(facts.environ)
     entry = facts.paths.kubeconfig.read_text() if facts.paths.kubeconfig.exists() else ""
-    return has_entry(path, entry), current_context(path) == facts.context
+    return kubeconfig.has_entry(path, entry), kubeconfig.current_context(path) == facts.context
 
 
 def warnings(steps: Sequence[Step]) -> list[str]:
@@ -146,24 +134,26 @@ def warnings(steps: Sequence[Step]) -> list[str]:
 
 
 def _left(facts: Facts, reason: str) -> str:
-    return f"{target(facts.environ)} cannot be written ({reason}): export KUBECONFIG={facts.paths.kubeconfig}"
+    return (
+        f"{kubeconfig.target(facts.environ)} cannot be written ({reason}): export KUBECONFIG={facts.paths.kubeconfig}"
+    )
 
 
 def _edit(facts: Facts, edit: Callable[[Path], Report], _context: Context) -> Report:
     """Edit the user's file; a launch does not fail if its entry cannot be written there."""
     try:
-        return edit(target(facts.environ))
-    except (NotWritten, Unfit) as error:
+        return edit(kubeconfig.target(facts.environ))
+    except (kubeconfig.NotWritten, kubeconfig.Unfit) as error:
         left = _left(facts, error.reason)
         return Report(why=left, skipped=True, notes=(left,))
 
 
 def _merge(facts: Facts, path: Path) -> Report:
-    changed = merge(path, facts.paths.kubeconfig.read_text())
+    changed = kubeconfig.merge(path, facts.paths.kubeconfig.read_text())
     return Report(why=f"{path}" if changed else f"{path} has it", skipped=not changed)
 
 
 def _switch(facts: Facts, path: Path) -> Report:
     if fault := _fault(facts):
-        raise NotWritten(path, fault)
-    return Report(why=facts.context, skipped=not switch(path, facts.context))
+        raise kubeconfig.NotWritten(path, fault)
+    return Report(why=facts.context, skipped=not kubeconfig.switch(path, facts.context))

@@ -10,20 +10,8 @@ from tasks.core.documents import documents, read_text
 from tasks.core.errors import BadInput
 from tasks.core.units import quantity
 from tasks.facts.facts import Facts
+from tasks.kube import objects
 from tasks.kube.drift import differences
-from tasks.kube.objects import (
-    Key,
-    digest,
-    display,
-    fill,
-    finish,
-    is_marked,
-    is_namespace,
-    key,
-    opened,
-    repeat,
-    unmarked,
-)
 from tasks.settings.derived import STEP_RECORD
 from tasks.settings.needs import own_steps
 from tasks.settings.schema import Settings
@@ -52,16 +40,16 @@ def contents(facts: Facts, parts: Collection[str]) -> list[dict[str, Any]]:
     return found
 
 
-def desired_keys(facts: Facts, parts: Collection[str]) -> list[Key]:
+def desired_keys(facts: Facts, parts: Collection[str]) -> list[objects.Key]:
     """Their keys, without duplicates, and those of base resources that are switched off."""
     off = base_objects_off(facts) if "manifests" in parts else []
-    return list(dict.fromkeys(key(each) for each in (*desired_objects(facts, parts), *off)))
+    return list(dict.fromkeys(objects.key(each) for each in (*desired_objects(facts, parts), *off)))
 
 
 def namespace_objects(names: Sequence[str]) -> list[dict[str, Any]]:
     """One object for each name, in order, without duplicates. Raises `BadInput` for an invalid name."""
     return [
-        finish({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _checked(name)}})
+        objects.finish({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _checked(name)}})
         for name in dict.fromkeys(names)
     ]
 
@@ -98,7 +86,7 @@ def user_namespaces(facts: Facts) -> dict[str, dict[str, Any]]:
 
     Applied twice with different fields, they would never be as desired. Without those that existed before.
     """
-    own = {each["metadata"]["name"]: each for each in _own_objects(facts) if is_namespace(each)}
+    own = {each["metadata"]["name"]: each for each in _own_objects(facts) if objects.is_namespace(each)}
     return {name: own[name] for name in namespace_names(facts) if name in own and not is_foreign(facts, name)}
 
 
@@ -108,7 +96,7 @@ def is_foreign(facts: Facts, name: str) -> bool:
         return False
     from tasks.kube.ownership import created_by
 
-    there = facts.live.objects.get(Key("v1", "Namespace", None, name))
+    there = facts.live.objects.get(objects.Key("v1", "Namespace", None, name))
     if there is None or there["metadata"].get("deletionTimestamp"):
         return False
     return created_by(there) != facts.environment
@@ -145,23 +133,25 @@ def base_objects_off(facts: Facts) -> list[dict[str, Any]]:
     """
     if not facts.owns_cluster:
         return []
-    own = {key(each) for each in user_objects(facts)}  # the same file may be among the user's own
+    own = {objects.key(each) for each in user_objects(facts)}  # the same file may be among the user's own
     found: list[dict[str, Any]] = []
     with contextlib.suppress(BadInput):
         found = base_resources(facts.settings, facts.root, managed=facts.settings.namespaces, off=True)
-    return [each for each in found if key(each) not in own]
+    return [each for each in found if objects.key(each) not in own]
 
 
 def to_remove(facts: Facts) -> list[dict[str, Any]]:
     """Those of them that exist, as this project applied them."""
     there = facts.live.objects if facts.live is not None else {}
-    return [each for each in base_objects_off(facts) if is_marked(there.get(key(each)))]
+    return [each for each in base_objects_off(facts) if objects.is_marked(there.get(objects.key(each)))]
 
 
 def user_objects(facts: Facts) -> list[dict[str, Any]]:
     """The user's own objects, except namespaces that a launch creates anyway, with the fields in the user's files."""
     made = user_namespaces(facts)
-    return [each for each in _own_objects(facts) if not (is_namespace(each) and each["metadata"]["name"] in made)]
+    return [
+        each for each in _own_objects(facts) if not (objects.is_namespace(each) and each["metadata"]["name"] in made)
+    ]
 
 
 def _own_objects(facts: Facts) -> list[dict[str, Any]]:
@@ -175,10 +165,10 @@ def _own_objects(facts: Facts) -> list[dict[str, Any]]:
 
 def is_unchanged_namespace(facts: Facts, obj: dict[str, Any]) -> bool:
     """Whether it is an existing namespace that would not change: manifests often include theirs."""
-    if not is_namespace(obj) or not is_foreign(facts, obj["metadata"]["name"]):
+    if not objects.is_namespace(obj) or not is_foreign(facts, obj["metadata"]["name"]):
         return False
-    there = facts.live.objects.get(key(obj)) if facts.live is not None else None
-    return there is not None and not differences(unmarked(obj), there)
+    there = facts.live.objects.get(objects.key(obj)) if facts.live is not None else None
+    return there is not None and not differences(objects.unmarked(obj), there)
 
 
 # Base resources, from templates in `files/`
@@ -218,9 +208,9 @@ def base_resources(
             namespace = obj["metadata"].get("namespace")
             if everywhere and not namespace:
                 homes = [{**obj["metadata"], "namespace": each} for each in dict.fromkeys(managed)]
-                found += [finish({**obj, "metadata": each}) for each in homes]
+                found += [objects.finish({**obj, "metadata": each}) for each in homes]
             elif whole_cluster or namespace in managed:
-                found.append(finish(obj))
+                found.append(objects.finish(obj))
     return found
 
 
@@ -242,15 +232,15 @@ def _template(
     for given in _parsed(read_text(root / name, "a template of base resources"), name):
         obj: Any = given
         for placeholder, texts in repeated.items():
-            obj = repeat(obj, placeholder, texts)
-        found.append(fill(obj, values))
+            obj = objects.repeat(obj, placeholder, texts)
+        found.append(objects.fill(obj, values))
     return found
 
 
 @functools.lru_cache(maxsize=8)
 def _parsed(text: str, name: str) -> tuple[dict[str, Any], ...]:
     """The objects of a template; a launch needs them up to four times."""
-    return tuple(obj for each in documents(text, name) for _place, obj in opened(each.value, each.place))
+    return tuple(obj for each in documents(text, name) for _place, obj in objects.opened(each.value, each.place))
 
 
 def ingress_namespace(settings: Settings) -> str:
@@ -303,11 +293,11 @@ def refuse_foreign_objects(facts: Facts, parts: Collection[str]) -> None:
     assert facts.live is not None
     live, found = facts.live, dict[str, str]()
     for each in contents(facts, parts):
-        there = live.objects.get(key(each))
+        there = live.objects.get(objects.key(each))
         if there is None or is_unchanged_namespace(facts, each):
             continue
         if created_by(there) != facts.environment:
-            found[display(each)] = owner_of(there)
+            found[objects.display(each)] = owner_of(there)
     for release in facts.releases if "helm" in parts else ():
         installed = live.releases.get((release.namespace, release.name))
         if installed is not None and installed.labels.get(CREATED_BY) != facts.environment:
@@ -316,18 +306,18 @@ def refuse_foreign_objects(facts: Facts, parts: Collection[str]) -> None:
         raise refused(f"the cluster of context '{facts.cluster.name}'", found)
 
 
-def marker_key(facts: Facts, name: str) -> Key:
+def marker_key(facts: Facts, name: str) -> objects.Key:
     """The key of the object that records a step. On a foreign cluster other environments may have one of that name.
 
     There it is in the first of the launch's namespaces that existed before: the login may be limited to these.
     """
     if facts.owns_cluster:
-        return Key("v1", "ConfigMap", "kube-system", STEP_RECORD + name)
+        return objects.Key("v1", "ConfigMap", "kube-system", STEP_RECORD + name)
     home = next((each for each in namespace_names(facts) if is_foreign(facts, each)), "default")
-    return Key("v1", "ConfigMap", home, f"{STEP_RECORD}{name}-{digest(facts.environment)}")
+    return objects.Key("v1", "ConfigMap", home, f"{STEP_RECORD}{name}-{objects.digest(facts.environment)}")
 
 
-def marker_keys(facts: Facts, parts: Collection[str]) -> list[Key]:
+def marker_keys(facts: Facts, parts: Collection[str]) -> list[objects.Key]:
     """The keys of all records that a launch of these parts reads."""
     if "steps" not in parts:
         return []

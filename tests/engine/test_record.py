@@ -10,28 +10,10 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import BadInput
+from tasks.engine import work
 from tasks.engine.record import RunRecord, append_benchmark, benchmark_block, write
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Context, Report, Result, State, Step
-from tasks.engine.work import (
-    ApplyObjects,
-    AwaitCluster,
-    AwaitRelease,
-    CreateCluster,
-    FetchChart,
-    FetchImages,
-    FindImages,
-    InstallRelease,
-    Milestone,
-    PullAhead,
-    PullImage,
-    RunCommand,
-    StartRegistry,
-    UpdateRepositories,
-    WatchNodes,
-    Work,
-    from_json,
-)
 from tests.engine.schema import problems
 from tests.runs.records import HOSTILE, PATH, failed, run, skipped
 from tests.runs.records import record as recorded
@@ -99,36 +81,38 @@ def test_a_run_of_every_state_makes_a_valid_record() -> None:
 
 
 @pytest.mark.parametrize(
-    "work",
+    "done",
     [
-        PullImage(image="registry:2", node=True, bytes=7),
-        FetchImages(images=3),
-        PullAhead(release="web in platform"),
-        FindImages(release="web"),
-        StartRegistry(registry="cache"),
-        CreateCluster(servers=3, agents=2),
-        WatchNodes(),
-        AwaitCluster(milestone=Milestone.NODES),
-        ApplyObjects(objects=4),
-        UpdateRepositories(),
-        FetchChart(chart="0123"),
-        InstallRelease(release="web"),
-        AwaitRelease(release="web"),
-        RunCommand(program="docker"),
+        work.PullImage(image="registry:2", node=True, bytes=7),
+        work.FetchImages(images=3),
+        work.PullAhead(release="web in platform"),
+        work.FindImages(release="web"),
+        work.StartRegistry(registry="cache"),
+        work.CreateCluster(servers=3, agents=2),
+        work.WatchNodes(),
+        work.AwaitCluster(milestone=work.Milestone.NODES),
+        work.ApplyObjects(objects=4),
+        work.UpdateRepositories(),
+        work.FetchChart(chart="0123"),
+        work.InstallRelease(release="web"),
+        work.AwaitRelease(release="web"),
+        work.RunCommand(program="docker"),
     ],
-    ids=lambda work: work.kind,
+    ids=lambda done: done.kind,
 )
-def test_what_a_step_does_is_read_as_it_was_written(work: Work) -> None:
-    steps = [step("a", work=work)]
+def test_what_a_step_does_is_read_as_it_was_written(done: work.Work) -> None:
+    steps = [step("a", work=done)]
     document = json.loads(json.dumps(created(steps, Run(steps=steps, bounds=Bounds(work=1)).execute())))
     assert problems(document, SCHEMA) == []
-    assert from_json(document["steps"][0]["work"]) == work
+    assert work.from_json(document["steps"][0]["work"]) == done
 
 
 def test_an_action_tells_how_much_its_work_was() -> None:
-    steps = [step("a", action=lambda _c: Report(work=FetchImages(images=2, bytes=9)), work=FetchImages(images=2))]
+    steps = [
+        step("a", action=lambda _c: Report(work=work.FetchImages(images=2, bytes=9)), work=work.FetchImages(images=2))
+    ]
     document = created(steps, Run(steps=steps, bounds=Bounds(work=1)).execute())
-    assert from_json(document["steps"][0]["work"]) == FetchImages(images=2, bytes=9)
+    assert work.from_json(document["steps"][0]["work"]) == work.FetchImages(images=2, bytes=9)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +121,7 @@ def test_an_action_tells_how_much_its_work_was() -> None:
     ids=json.dumps,
 )
 def test_work_that_cannot_be_read_is_none(value: object) -> None:
-    assert from_json(value) is None
+    assert work.from_json(value) is None
 
 
 @pytest.mark.parametrize(
@@ -157,7 +141,7 @@ def test_floor_and_critical_path_leave_guards_out() -> None:
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
-    steps = [step("g", until=("b",), wait=True), step("a", work=ApplyObjects(objects=2)), step("b", "a")]
+    steps = [step("g", until=("b",), wait=True), step("a", work=work.ApplyObjects(objects=2)), step("b", "a")]
     results = [
         ran("g", 0, 5.01),
         replace(ran("a", 0, 1), slot=0, work=steps[1].work),

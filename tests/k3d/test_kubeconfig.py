@@ -101,7 +101,7 @@ def test_on_a_cluster_that_runs_only_what_is_missing(tmp_path: Path, monkeypatch
     assert skips(given(tmp_path, runs=True)) == (f"{path} has it", "it is the current context")
     off = given(tmp_path, runs=True, chosen=settings(kubeconfig={"switch": False}))
     assert skips(off)[1] == "kubeconfig.switch is false"
-    monkeypatch.setattr("tasks.k3d.kubeconfig.unwritable", lambda *_: "Read-only file system")
+    monkeypatch.setattr("tasks.clients.kubeconfig.unwritable", lambda *_: "Read-only file system")
     steps = kubeconfig.steps(given(tmp_path, runs=True), ())  # it need not be written
     assert [step.skip for step in steps] == [f"{path} has it", "it is the current context"]
     assert kubeconfig.warnings(steps) == []
@@ -148,7 +148,7 @@ def test_a_file_that_is_read_only_does_not_end_the_launch(tmp_path: Path, monkey
 @pytest.mark.parametrize("runs", [False, True])
 def test_a_read_only_file_is_named_before_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: bool) -> None:
     mine(tmp_path)
-    monkeypatch.setattr("tasks.k3d.kubeconfig.unwritable", lambda *_: "Read-only file system")
+    monkeypatch.setattr("tasks.clients.kubeconfig.unwritable", lambda *_: "Read-only file system")
     result = given(tmp_path, runs=runs)
     steps = kubeconfig.steps(result, ())
     reported = f"{tmp_path}/.kube/config cannot be written (Read-only file system): export KUBECONFIG="
