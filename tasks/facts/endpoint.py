@@ -9,8 +9,6 @@ and ports that the engine publishes on its loopback may not be reachable for the
 the engine about this only if there are signs of it: a launch on a host costs a few system calls.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ipaddress
 import json

@@ -1,7 +1,5 @@
 """Server-side apply of objects without a process, like `kubectl apply --server-side --force-conflicts`."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

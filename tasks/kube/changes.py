@@ -1,7 +1,5 @@
 """What would change in an object, field by field. For display, so it contains no secret values."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

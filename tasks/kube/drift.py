@@ -8,8 +8,6 @@ Names of fields are reported, never values: they may be secret. The same entries
 value differs from the desired one.
 """
 
-from __future__ import annotations
-
 import copy
 import functools
 import json

@@ -1,7 +1,5 @@
 """Objects of any kind: their keys and labels, their API paths, and which of them exist."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import copy

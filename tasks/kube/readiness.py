@@ -4,8 +4,6 @@ The rules are those of `kubectl rollout status` and `helm --wait` (Kubernetes: `
 `pkg/kube/ready.go`, Helm 4: `pkg/kube/statuswait.go`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any

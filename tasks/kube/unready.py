@@ -1,7 +1,5 @@
 """Why workloads are not ready, from their pods: a permanent failure is reported before the timeout."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """Waiting for a value, for the API, or for objects to be ready; a wait ends early if it cannot succeed."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

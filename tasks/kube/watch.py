@@ -5,8 +5,6 @@ Each kind that is read often is listed once and then watched, over all namespace
 itself.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import threading

@@ -5,8 +5,6 @@ takes a second if it queries a cloud, or waits for a person's confirmation. kube
 its path and without this project's packages, so it imports the standard library only, and has no `sh`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import json
