@@ -102,6 +102,10 @@ def test_an_existing_cluster_publishes_nothing_here() -> None:
 PROXY = "http://me:secret@proxy:3128"
 
 
+def behind(no_proxy: str) -> dict[str, str]:
+    return {"HTTPS_PROXY": PROXY, "NO_PROXY": no_proxy}
+
+
 @pytest.mark.parametrize(
     ("given", "cluster", "missing"),
     [
@@ -110,31 +114,23 @@ PROXY = "http://me:secret@proxy:3128"
         ({"HTTPS_PROXY": PROXY}, {}, "localhost,127.0.0.1"),
         ({"https_proxy": PROXY, "no_proxy": "localhost"}, {}, "localhost,127.0.0.1"),
         ({"ALL_PROXY": PROXY, "NO_PROXY": "localhost, 127.0.0.1"}, {}, ""),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, {}, ""),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.0/8"}, {}, ""),
+        (behind("*"), {}, ""),
+        (behind("localhost,127.0.0.0/8"), {}, ""),
+        (behind("localhost,127.0.0.1"), {"domain": "dev.example.org"}, "localhost,127.0.0.1,dev.example.org"),
+        (behind("localhost,127.0.0.1,.example.org"), {"domain": "dev.example.org"}, ""),
+        (behind("localhost,127.0.0.1,*.example.org"), {"domain": "dev.example.org"}, ""),
         (
-            {"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.1"},
-            {"domain": "dev.example.org"},
-            "localhost,127.0.0.1,dev.example.org",
+            behind("localhost,127.0.0.1,ample.org"),
+            {"domain": "a.example.org"},
+            "localhost,127.0.0.1,ample.org,a.example.org",
         ),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.1,.example.org"}, {"domain": "dev.example.org"}, ""),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.1,*.example.org"}, {"domain": "dev.example.org"}, ""),
-        (
-            {"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.1,ample.org"},
-            {"domain": "dev.example.org"},
-            "localhost,127.0.0.1,ample.org,dev.example.org",
-        ),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.1"}, {"bind_address": "0.0.0.0"}, ""),
-        (
-            {"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.1"},
-            {"bind_address": "10.1.2.3"},
-            "localhost,127.0.0.1,10.1.2.3",
-        ),
+        (behind("localhost,127.0.0.1"), {"bind_address": "0.0.0.0"}, ""),
+        (behind("localhost,127.0.0.1"), {"bind_address": "10.1.2.3"}, "localhost,127.0.0.1,10.1.2.3"),
     ],
 )
 def test_proxies(given: dict[str, str], cluster: dict[str, Any], missing: str | None) -> None:
-    behind = engine(HttpsProxy="http://proxy:3128")
-    facts = replace(WELL, engine=behind, environ=environ(**given), settings=settings(**cluster))
+    host = engine(HttpsProxy="http://proxy:3128")
+    facts = replace(WELL, engine=host, environ=environ(**given), settings=settings(**cluster))
     found = one(proxies(facts))
     assert found.level.value == ("warning" if missing else "ok")
     assert ("none" in found.what) is (missing is None)
@@ -145,7 +141,7 @@ def test_proxies(given: dict[str, str], cluster: dict[str, Any], missing: str | 
 
 def found_with(**given: str) -> list[Finding]:
     """Findings of proxies behind an engine that has one."""
-    given = {"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.1", **given}
+    given = {**behind("localhost,127.0.0.1"), **given}
     return list(proxies(replace(WELL, engine=engine(HttpsProxy="http://proxy:3128"), environ=environ(**given))))
 
 
@@ -218,7 +214,7 @@ def test_authorities() -> None:
 
 
 def test_an_engine_without_a_proxy_pulls_nothing_where_one_is_needed() -> None:
-    given = environ(HTTPS_PROXY=PROXY, NO_PROXY="localhost,127.0.0.1")
+    given = behind("localhost,127.0.0.1")
     found = list(proxies(replace(WELL, environ=given)))
     assert levels(found) == ["ok", "warning"]
     assert "the engine has no proxy" in found[1].what

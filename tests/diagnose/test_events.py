@@ -1,9 +1,11 @@
 """What events say of a pod; messages of Kubernetes 1.32 and containerd 1.7 unless another source is named."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
 
+from tasks.core.errors import Diagnosis
 from tasks.core.redact import conceal
 from tasks.diagnose.events import diagnose_events, diagnose_pending_pull, is_outdated
 from tests.diagnose.objects import event
@@ -15,6 +17,13 @@ _QUOTA = (
 _FORBIDDEN = 'Error creating: pods "app-7c-x" is forbidden: '
 _SANDBOX = "Failed to create pod sandbox: rpc error: code = Unknown desc = "
 _PAUSE = "docker.io/rancher/mirrored-pause:3.6"
+
+
+def told(*events: Mapping[str, Any], names: Collection[str] = ()) -> Diagnosis:
+    """What these events say; they do say something."""
+    found = diagnose_events(events, names)
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize(
@@ -75,8 +84,7 @@ _PAUSE = "docker.io/rancher/mirrored-pause:3.6"
     ],
 )
 def test_what_an_event_says(reason: str, message: str, cause: str, transient: bool, output: str) -> None:
-    found = diagnose_events([event(reason, message)])
-    assert found is not None
+    found = told(event(reason, message))
     assert (found.cause, found.transient) == (cause, transient), found
     assert found.what.startswith("pod web/app-1")
     assert output in f"{found.what} {found.why}", found
@@ -100,9 +108,7 @@ def test_events_that_say_nothing_new(other: dict[str, Any]) -> None:
 def test_only_what_belongs_to_the_names_counts() -> None:
     other = event("Failed", 'Error: secret "of-another" not found', name="apple-5-x")
     own = event("Failed", 'Error: secret "own" not found', name="app-7c-x")
-    found = diagnose_events([other, own], {"app"})
-    assert found is not None
-    assert "'own'" in found.what
+    assert "'own'" in told(other, own, names={"app"}).what
     assert diagnose_events([other], {"app"}) is None
 
 
@@ -130,9 +136,7 @@ def test_only_what_belongs_to_the_names_counts() -> None:
     ],
 )
 def test_of_several_events(events: list[dict[str, Any]], output: str) -> None:
-    found = diagnose_events(events)
-    assert found is not None
-    assert output in found.what
+    assert output in told(*events).what
 
 
 def test_events_of_the_newer_api() -> None:
@@ -143,16 +147,12 @@ def test_events_of_the_newer_api() -> None:
         "regarding": {"kind": "Pod", "namespace": "web", "name": "app-1"},
         "eventTime": "2026-11-24T10:00:00.123456Z",
     }
-    found = diagnose_events([newer])
-    assert found is not None
-    assert found.what == "pod web/app-1: the configmap 'app' is not there"
+    assert told(newer).what == "pod web/app-1: the configmap 'app' is not there"
 
 
 def test_no_secret_is_repeated() -> None:
     conceal("s3cr3t-of-events")
-    found = diagnose_events([event("Unhealthy", "Readiness probe failed: token s3cr3t-of-events refused")])
-    assert found is not None
-    assert "s3cr3t" not in str(found)
+    assert "s3cr3t" not in str(told(event("Unhealthy", "Readiness probe failed: token s3cr3t-of-events refused")))
 
 
 def _pull(reason: str, message: str, at: str) -> dict[str, Any]:
