@@ -1,4 +1,4 @@
-"""Helm's command lines, for versions 3 and 4, isolated from the user's own Helm files.
+"""Helm's command lines, for versions 3 and 4, isolated from the user's own Helm files; and the .helmignore of a chart.
 
 No `--wait` and none of the flags that version 4 renamed (`--atomic`, `--force`): a separate step waits
 for readiness, without a process.
@@ -7,8 +7,9 @@ for readiness, without a process.
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -267,3 +268,41 @@ def template(release: str, namespace: str, chart: str, *, values: str, kube_vers
     options = ("--namespace", namespace, "--values", "-", "--include-crds", "--kube-version", kube_version)
     argv = ("helm", "template", release, chart, *options)
     return Command(argv=argv, stdin=values, shown_stdin="VALUES", deadline=deadline)
+
+
+# -- the files of a chart's folder that Helm does not read (source: helm, `pkg/ignore/rules.go`) -----------------
+
+_DEFAULT = "templates/.?*"
+_GROUP = re.compile(r"\[\^")
+
+Ignored = Callable[[str, bool], bool]
+"""Whether a path, relative to the chart's folder, is excluded; for a folder (True): with everything in it."""
+
+
+def helmignore(folder: Path) -> Ignored:
+    """The exclusions of a chart's folder. Raises OSError.
+
+    A rule in doubt excludes nothing here, since a file that Helm reads must count: `!` excludes all else in Helm, and
+    never includes a file again.
+    """
+    path = folder / ".helmignore"
+    text = path.read_bytes().decode("utf-8-sig", "replace") if path.is_file() else ""
+    rules = list(_rules(f"{text}\n{_DEFAULT}"))
+    return lambda name, is_folder: any(
+        _matches(rule.rstrip("/"), name) for rule in rules if is_folder or not rule.endswith("/")
+    )
+
+
+def _rules(text: str) -> Iterator[str]:
+    for line in text.split("\n"):
+        rule = line.strip()
+        if rule and rule[0] not in "#!" and "**" not in rule and "\\" not in rule and "[!" not in rule:
+            yield _GROUP.sub("[!", rule)
+
+
+def _matches(rule: str, name: str) -> bool:
+    """A rule without a slash is compared with the last part of the path; `*` and `?` match no slash."""
+    if "/" not in rule:
+        return fnmatchcase(name.rpartition("/")[2], rule)
+    parts, wanted = name.split("/"), rule.removeprefix("/").split("/")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))

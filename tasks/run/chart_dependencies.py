@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.clients import helm
-from tasks.clients.helmignore import Ignored, helmignore
+from tasks.clients.helm import Ignored, helmignore
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import sha256
 from tasks.core.redact import conceal_logins, without_logins
