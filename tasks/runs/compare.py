@@ -7,7 +7,7 @@ from enum import Enum
 from tasks.core.units import count
 from tasks.engine.record import RunRecord
 from tasks.engine.step import Result
-from tasks.runs.figures import signed, signed_percent
+from tasks.runs.figures import fine, signed, signed_percent
 from tasks.view.console import seconds
 
 _LEAST = 0.2
@@ -129,6 +129,16 @@ def compare(before: RunRecord, after: RunRecord, others: Iterable[RunRecord] = (
 def _kind(run: RunRecord) -> tuple[object, ...]:
     """Identifies runs with comparable totals: of the same settings, and with the same steps to run."""
     return run.task, run.engine, run.settings_hash, frozenset(row.name for row in run.acted)
+
+
+def pair_cells(pair: Pair, path: str = "◆", none: str = "–") -> list[str]:
+    """A row of a table: name, earlier, now, difference. `path` marks the critical path, `none` is no step."""
+
+    def took(row: Result | None) -> str:
+        return none if row is None else fine(row.seconds) if row.acted else row.state.value
+
+    name = f"{pair.name} {path}" if pair.critical else pair.name
+    return [name, took(pair.before), took(pair.after), signed(pair.difference_s)]
 
 
 def headline(both: Comparison) -> str:

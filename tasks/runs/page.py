@@ -14,7 +14,7 @@ from tasks.core.units import count
 from tasks.engine.estimate import median
 from tasks.engine.record import RunRecord
 from tasks.engine.step import Result, State
-from tasks.runs.compare import Change, Comparison, Pair, headline, verdict
+from tasks.runs.compare import Change, Comparison, headline, pair_cells, verdict
 from tasks.runs.figures import Scale, counts, facts, fine, lanes, note, reading, short, signed, tick, when
 from tasks.runs.history import HEAD, NUMBERS, Expected, Point, began, cells, rehearsed, shifted
 from tasks.view.console import seconds
@@ -125,7 +125,7 @@ def _environment() -> Environment:
     made = Environment(
         autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(lambda name: _text(name, between=""))
     )
-    made.filters |= {"fine": fine, "signed": signed, "tick": tick, "short": short, "cells": _pair_cells}
+    made.filters |= {"fine": fine, "signed": signed, "tick": tick, "short": short, "cells": pair_cells}
     made.globals |= {
         "count": count,
         "when": when,
@@ -210,14 +210,6 @@ def _totals(both: Comparison) -> list[tuple[str, ...]]:
     more = f"{runs - ran:+d}".replace("-", "−").replace("+0", "±0")
     timed = [(what, seconds(old), seconds(new), signed(new - old)) for what, old, new in rows]
     return [*timed, ("steps that ran", str(ran), str(runs), more)]
-
-
-def _pair_cells(pair: Pair) -> tuple[str, ...]:
-    def cell(row: Result | None) -> str:
-        return "–" if row is None else fine(row.seconds) if row.acted else row.state.value
-
-    path = " ◆" if pair.critical else ""
-    return f"{pair.name}{path}", cell(pair.before), cell(pair.after), signed(pair.difference_s)
 
 
 def _about_series(launches: Sequence[Point]) -> str:

@@ -7,8 +7,8 @@ from tasks.core.units import count
 from tasks.engine.record import RunRecord
 from tasks.engine.step import Result, State
 from tasks.runs.catalogue import Log
-from tasks.runs.compare import Change, Comparison, Pair, headline, verdict
-from tasks.runs.figures import Scale, facts, fine, note, reading, signed, spelled, tick, when
+from tasks.runs.compare import Change, Comparison, headline, pair_cells, verdict
+from tasks.runs.figures import Scale, facts, fine, note, reading, spelled, tick, when
 from tasks.view.console import UNICODE, Line, Marks, cells, cut, line, pad, seconds, table, wrap
 
 _WIDTH = 100
@@ -152,19 +152,12 @@ def _against(both: Comparison, columns: int, signs: Signs) -> list[Line]:
             continue
         lines += [line(""), line((f"{title}: {count(len(pairs), 'step')}", "strong"))]
         head = ("step", "earlier", "now", "difference")
-        rows = table([_cells(pair, signs) for pair in pairs[: _MANY // 3]], head=head, width=columns, right=(1, 2, 3))
+        shown = [pair_cells(pair, signs.path, "−") for pair in pairs[: _MANY // 3]]
+        rows = table(shown, head=head, width=columns, right=(1, 2, 3))
         lines += [line(each) for each in rows]
         if len(pairs) > _MANY // 3:
             lines.append(line((f"and {len(pairs) - _MANY // 3} more", "dim")))
     return lines if both.of(Change.SLOWER) else [*lines, line(""), line("no step got slower")]
-
-
-def _cells(pair: Pair, signs: Signs) -> list[str]:
-    def took(row: Result | None) -> str:
-        return "−" if row is None else fine(row.seconds) if row.acted else row.state.value
-
-    path = f" {signs.path}" if pair.critical else ""
-    return [f"{pair.name}{path}", took(pair.before), took(pair.after), signed(pair.difference_s)]
 
 
 def _wrapped(words: str, columns: int, *, first: str, style: str = "") -> Iterable[Line]:

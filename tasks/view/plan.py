@@ -218,9 +218,10 @@ def predicted_text(found: Prediction, steps: Sequence[Step], width: int | None) 
     return [*lines, *wrap(f"based on        {found.rests_on}", width, rest=" " * 16)]
 
 
-def predicted_document(found: Prediction, steps: Sequence[Step]) -> dict[str, Any]:
-    """A prediction as a JSON object; times are seconds."""
-    return {
+def predicted_json(found: Prediction, steps: Sequence[Step], width: int | None) -> list[str]:
+    """A prediction as lines of JSON; times are seconds."""
+    del width
+    document = {
         "schema": 1,
         "expected_s": round(found.total_s, 3),
         "floor_s": round(found.floor_s, 3),
@@ -237,12 +238,7 @@ def predicted_document(found: Prediction, steps: Sequence[Step]) -> dict[str, An
             if step.name in found.times
         ],
     }
-
-
-def predicted_json(found: Prediction, steps: Sequence[Step], width: int | None) -> list[str]:
-    """A prediction as lines of JSON."""
-    del width
-    return json.dumps(predicted_document(found, steps), indent=2, ensure_ascii=False).splitlines()
+    return json.dumps(document, indent=2, ensure_ascii=False).splitlines()
 
 
 PREDICTED: Mapping[str, Callable[[Prediction, Sequence[Step], int | None], list[str]]] = {
