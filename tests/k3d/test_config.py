@@ -217,17 +217,6 @@ def test_the_kubelets_drop_in_is_inline_for_one_server() -> None:
     assert json.loads(file["source"]) == {**HEAD, "maxParallelImagePulls": 3, "serializeImagePulls": False}
 
 
-def test_the_kubelets_drop_in_is_a_volume_for_several() -> None:
-    config = rendered(
-        {"servers": 3, "volumes": ["/a:/b"]}, files=Files(drop_in="/state/kubelet.conf"), parallel_pulls=3
-    )
-    assert "files" not in config
-    assert config["volumes"] == [
-        {"volume": "/a:/b"},
-        {"volume": f"/state/kubelet.conf:{KUBELET_DROP_IN}:ro", "nodeFilters": ["server:*", "agent:*"]},
-    ]
-
-
 @pytest.mark.parametrize("cluster", [{"args": {"kubelet": ["node-ip=${IP}"]}}, {"volumes": ["$PWD:/data"]}])
 def test_a_variable_of_a_shell_is_refused(cluster: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match=r"contains a '\$'"):

@@ -17,7 +17,7 @@ from tasks.core.errors import BadInput, LaunchError
 from tasks.engine.step import Cancel, Context, Stopped
 from tasks.facts.facts import Facts, Ports
 from tasks.k3d.create import first_answer, wait_api_ready
-from tasks.k3d.kubeconfig import address, fetch_kubeconfig
+from tasks.k3d.kubeconfig import fetch_kubeconfig
 from tasks.kube import client, transport, wait
 from tasks.process.command import CommandFailed
 from tests.facts.inspected import container
@@ -52,20 +52,6 @@ def archive(text: str, **header: object) -> bytes:
 def programs(*answers: Answer | bytes) -> FakePrograms:
     copies = [Answer(raw=a) if isinstance(a, bytes) else a for a in answers]
     return FakePrograms(answers={INSPECT: json.dumps([SERVER]), COPY: copies})
-
-
-@pytest.mark.parametrize(
-    ("chosen", "moved", "expected"),
-    [
-        (Ports(http=80, https=443, api=6550), None, 6550),
-        (Ports(http=80, https=443, api=6550, early=7550), None, 7550),
-        (Ports(http=80, https=443, api=6550), Ports(http=80, https=443, api=6551), 6551),
-    ],
-)
-def test_where_the_api_answers_first(tmp_path: Path, chosen: Ports, moved: Ports | None, expected: int) -> None:
-    given = facts(tmp_path, ports=chosen)
-    given.outputs.ports = moved
-    assert address(given) == ("127.0.0.1", expected)
 
 
 def test_the_private_kubeconfig(tmp_path: Path) -> None:

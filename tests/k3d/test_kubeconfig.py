@@ -67,14 +67,6 @@ def test_what_they_do(tmp_path: Path) -> None:
     assert (act(merging).skipped, act(switching).skipped) == (True, True)
 
 
-def test_the_first_file_of_kubeconfig(tmp_path: Path) -> None:
-    first = tmp_path / "first"
-    merging, _ = kubeconfig.steps(given(tmp_path, environ={"KUBECONFIG": f"{first}:/nowhere/second"}), ())
-    assert merging.why == str(first)
-    act(merging)
-    assert "k3d-openframe-dev" in first.read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

@@ -74,14 +74,6 @@ def test_cgroup_v1_is_told_where_the_cluster_is_made(cgroup_v1: bool, tmp_path: 
     assert not any(step.notes for step in _alone(steps(running)))
 
 
-def test_more_of_it_is_expected_to_take_longer(tmp_path: Path) -> None:
-    def expected(agents: int, **cluster: Any) -> float:
-        given = facts(tmp_path, settings=settings(cluster=cluster), shape=shape(agents))
-        return next(step.expected or 0.0 for step in steps(given) if step.name == CREATE_CLUSTER)
-
-    assert expected(0) < expected(1) < expected(1, loadbalancer=True) < expected(1, servers=3)
-
-
 @pytest.mark.parametrize("servers", [1, 3])
 def test_the_mark_goes_into_each_server(tmp_path: Path, servers: int) -> None:
     """Any of them may be removed later: a cluster without the mark is removed by the next launch."""

@@ -56,11 +56,6 @@ def test_where_a_dependency_comes_from(repository: str, reference: str, url: str
     assert remotes(read(chart(tmp_path / "all", on("web", repository)), SHOP)) == [(reference, url, "^1.0.0")]
 
 
-def test_what_the_lock_names_is_fetched(tmp_path: Path) -> None:
-    folder = chart(tmp_path / "all", on("web", "@shop"), lock=[on("web", SHOP["shop"], "1.2.3")])
-    assert remotes(read(folder, SHOP)) == [("shop/web", SHOP["shop"], "1.2.3")]
-
-
 def test_dependencies_of_the_older_files_are_read_too(tmp_path: Path) -> None:
     folder = chart(tmp_path / "all")
     (folder / "requirements.yaml").write_text(yaml.safe_dump({"dependencies": [on("web", "@shop")]}))

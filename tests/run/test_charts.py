@@ -164,11 +164,6 @@ def test_a_chart_is_fetched_after_its_repository_and_an_image_of_a_registry_at_o
     assert all(step.retry.attempts > 1 for step in steps.values())
 
 
-def test_two_releases_of_one_chart_fetch_it_once(tmp_path: Path) -> None:
-    steps = planned(of(tmp_path)[0], release("one/app", "1.0.0"), release("one/app", "1.0.0"), release("one/app"))
-    assert list(steps) == [REPOSITORIES, "helm: fetch one/app 1.0.0", "helm: fetch one/app"]
-
-
 def test_an_archive_is_kept_and_used_again(tmp_path: Path) -> None:
     facts, programs = of(tmp_path)
     run(planned(facts, release("one/app", "1.0.0")))

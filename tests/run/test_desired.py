@@ -41,14 +41,6 @@ def test_each_part_asks_for_what_it_puts_in(tmp_path: Path, parts: Collection[st
     assert len(keys) == len(set(keys))
 
 
-def test_one_object_is_asked_for_once(tmp_path: Path) -> None:
-    own = tmp_path / "own.yaml"
-    own.write_text("{apiVersion: v1, kind: Namespace, metadata: {name: one}}")
-    settings = given.settings(namespaces=["one"], manifests={"files": [str(own)]})
-    keys = desired.desired_keys(given.facts(tmp_path, settings=settings), ("manifests",))
-    assert [key.name for key in keys if key.kind == "Namespace"].count("one") == 1
-
-
 def test_twelve_namespaces_in_their_order_each_once() -> None:
     names = [f"ns-{number}" for number in range(12)]
     found = desired.namespace_objects([*names, "ns-3", "ns-0"])

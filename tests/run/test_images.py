@@ -18,16 +18,13 @@ from tasks.run.charts import chart_of
 from tasks.run.images import key_of, remember_size, remembering, size_of
 from tasks.run.session import bounds
 from tasks.settings.derived import (
-    API_READY,
     FETCH_IMAGES,
     FIND_IMAGES,
     PARTS,
-    PULL,
     PULL_AHEAD,
     SYSTEM,
     SYSTEM_READY,
     install_name,
-    ready_name,
 )
 from tests import given
 from tests.checks.given import engine
@@ -145,17 +142,6 @@ def remember(facts: Facts, *images: str) -> str:
     key = known_images.key_of(facts, facts.releases[0])
     known_images.remember(facts, key, [{"spec": {"containers": [{"image": image} for image in images]}}])
     return key
-
-
-def test_each_release_waits_for_its_images_and_ends_with_its_pods(tmp_path: Path) -> None:
-    facts = launching(tmp_path)
-    found = ahead(facts)
-    web, later = facts.releases
-    assert list(found) == ["web in platform", "later"]
-    assert {step.kind for step in found.values()} == {PULL}
-    assert {API_READY, f"{FETCH_IMAGES}web in platform"} >= set(found["web in platform"].needs)
-    assert found["web in platform"].until == (ready_name(web),)
-    assert found["later"].until == (install_name(later),)
 
 
 def test_the_systems_come_first_where_an_earlier_launch_tells_them(tmp_path: Path) -> None:

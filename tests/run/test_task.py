@@ -123,14 +123,6 @@ def test_the_code_of_the_task_is_that_of_the_process(monkeypatch: pytest.MonkeyP
     assert caught.value.code == status
 
 
-def test_a_task_that_does_not_stops_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = Seen(monkeypatch, 4)
-    with pytest.raises(SystemExit):
-        called(seen, "dig-it", "narrow")
-    assert seen.options is not None
-    assert seen.options.task == "dig-it"
-
-
 def test_the_first_line_of_the_docstring_is_the_help(seen: Seen, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         called(seen, "--help", "dig-it")
@@ -233,13 +225,6 @@ def test_programs_have_a_home_where_the_shell_has_none(
 def test_a_bug_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         ended(raising(ZeroDivisionError()))
-
-
-@pytest.mark.usefixtures("quiet")
-def test_wrong_settings_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("K3D_AGENTS", "many")
-    assert ended(lambda _session: pytest.fail("it must not begin")) == 2
-    assert "K3D_AGENTS" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("quiet")
