@@ -1,8 +1,6 @@
 """An engine from a script: containers that k3d and docker add, start and remove; registries; a given API."""
 
-import io
 import json
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from tests.facts.docker_info import LINUX
 from tests.facts.inspected import NO_FILE_20, container, registry
 from tests.given import FakeSession, settings
 from tests.given_live import FakeApi, deployment, node
-from tests.programs import Answer, Call, FakePrograms
+from tests.programs import Answer, Call, FakePrograms, tarred
 
 GIB = 1024**3
 ME = owner({}, Path("/nowhere"), "the tests")
@@ -211,13 +209,7 @@ class Machine:
             return Answer(code=1, err=NO_FILE_20)
         if argv[2].endswith(MARKER):
             return Answer(out=MARKER)
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as archive:
-            text = yaml.safe_dump(KUBECONFIG).encode()
-            entry = tarfile.TarInfo("kubeconfig.yaml")
-            entry.size = len(text)
-            archive.addfile(entry, io.BytesIO(text))
-        return Answer(raw=packed.getvalue())
+        return Answer(raw=tarred({"kubeconfig.yaml": yaml.safe_dump(KUBECONFIG)}))
 
     def _events(self, _argv: tuple[str, ...], call: Call) -> Answer:
         assert call.context is not None

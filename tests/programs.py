@@ -1,12 +1,14 @@
 """Programs that answer from a table and record their calls; real programs, and which of them still run."""
 
+import io
 import os
+import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 
@@ -125,6 +127,19 @@ class FakePrograms(Programs):
 def visible(calls: Iterable[Call]) -> str:
     """Everything about these calls that is visible to other users of the machine, or in a log."""
     return "\n".join(f"{each.command.argv!r} {dict(each.command.env)!r} {each.command.paste()}" for each in calls)
+
+
+def tarred(files: Mapping[str, str | bytes], mode: Literal["w", "w:gz"] = "w", **header: Any) -> bytes:
+    """An archive of these files, each with these fields in its header; by default as `docker cp … -` writes it."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode=mode, format=tarfile.GNU_FORMAT) as archive:
+        for name, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            entry = tarfile.TarInfo(name)
+            for field_name, value in {"size": len(data), **header}.items():
+                setattr(entry, field_name, value)
+            archive.addfile(entry, io.BytesIO(data))
+    return packed.getvalue()
 
 
 def programs(**env: str) -> Programs:

@@ -1,10 +1,8 @@
 """A web server on this machine with a scripted behaviour for each request."""
 
 import hashlib
-import io
 import re
 import ssl
-import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
 from tasks.host.assets import Asset, Target, asset
+from tests.programs import tarred
 
 LINUX = Target(system="linux", arch="amd64")
 
@@ -185,7 +184,7 @@ def release(server: Server, program: str, version: str, content: bytes, base: st
     """Publish a program with its right checksum, as its project does."""
     given = base or server.url
     result = asset(program, version, LINUX, cast(Any, Addresses(k3d_url=given, kubectl_url=given, helm_url=given)))
-    body = archive({result.member: content}) if result.member else content
+    body = tarred({result.member: content}, "w:gz") if result.member else content
     path = result.url.removeprefix(given)
     server.files[path] = body
     digest = hashlib.sha256(body).hexdigest()
@@ -196,14 +195,3 @@ def release(server: Server, program: str, version: str, content: bytes, base: st
     }[program]
     server.files[result.checksum_url.removeprefix(given)] = text.encode()
     return result
-
-
-def archive(files: dict[str, bytes]) -> bytes:
-    """A .tar.gz."""
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w:gz") as tar:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    return data.getvalue()

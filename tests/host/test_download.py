@@ -20,7 +20,8 @@ from tasks.host import download
 from tasks.host.assets import Asset
 from tasks.host.download import Fetch, mark
 from tests.given import ROOT
-from tests.host.server import Behaviour, Server, archive, release, serving
+from tests.host.server import Behaviour, Server, release, serving
+from tests.programs import tarred
 
 CONTENT = b"#!/bin/sh\nexit 0\n" + bytes(range(256)) * 2000
 KUBECTL = "/v1.2.3/bin/linux/amd64/kubectl"
@@ -101,7 +102,7 @@ def test_without_a_usable_checksum_nothing_is_even_asked_for(server: Server, tmp
 def test_an_archive_that_matches_but_is_none_is_not_placed(server: Server, tmp_path: Path) -> None:
     file = release(server, "helm", "v1.2.3", CONTENT)
     path = f"/{file.name}"
-    server.files[path] = archive({"linux-amd64/other": CONTENT})
+    server.files[path] = tarred({"linux-amd64/other": CONTENT}, "w:gz")
     server.files[f"{path}.sha256sum"] = f"{hashlib.sha256(server.files[path]).hexdigest()}  {file.name}".encode()
     fetch = fetching(file, tmp_path)
     with pytest.raises(LaunchError, match="does not contain linux-amd64/helm"):
@@ -311,6 +312,7 @@ from pathlib import Path
 from tasks.engine.step import Context
 from tasks.host.download import Fetch
 from tests.host.server import Server, release
+from tests.programs import tarred
 file, tools = release(Server(), "kubectl", "v1.2.3", b"", base=sys.argv[1]), Path(sys.argv[2], ".tools")
 fetch = Fetch(asset=file, folder=tools / "bin", downloads=tools / "downloads", environ={})
 fetch(Context(step="f", deadline=30.0))

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.core.errors import LaunchError
 from tasks.host.download import Origin, Part, member
-from tests.host.server import archive
+from tests.programs import tarred
 
 URL, NAMED = "https://h/helm", "helm-v1.0.0-linux-amd64"
 
@@ -97,7 +97,7 @@ def read(folder: Path, data: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", [NAME, f"./{NAME}"])
 def test_the_program_is_found_among_others(tmp_path: Path, name: str) -> None:
-    data = archive({"linux-amd64/LICENSE": b"l", name: b"program", "linux-amd64/README.md": b"r"})
+    data = tarred({"linux-amd64/LICENSE": b"l", name: b"program", "linux-amd64/README.md": b"r"}, "w:gz")
     assert read(tmp_path, data) == b"program"
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
 
@@ -105,7 +105,7 @@ def test_the_program_is_found_among_others(tmp_path: Path, name: str) -> None:
 def test_members_that_lead_out_are_never_written(tmp_path: Path) -> None:
     inner = tmp_path / "inner"
     inner.mkdir()
-    data = archive({"../evil": b"e", str(tmp_path / "absolute"): b"e", NAME: b"program"})
+    data = tarred({"../evil": b"e", str(tmp_path / "absolute"): b"e", NAME: b"program"}, "w:gz")
     assert read(inner, data) == b"program"
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.tar.gz", "inner"]
 
@@ -113,15 +113,15 @@ def test_members_that_lead_out_are_never_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (archive({"linux-arm64/helm": b"x"}), "it is not in it"),
-        (archive({f"../{NAME}": b"x", f"/{NAME}": b"x"}), "it is not in it"),
+        (tarred({"linux-arm64/helm": b"x"}, "w:gz"), "it is not in it"),
+        (tarred({f"../{NAME}": b"x", f"/{NAME}": b"x"}, "w:gz"), "it is not in it"),
         (special(tarfile.SYMTYPE, "/etc/passwd"), "it is not a file"),
         (special(tarfile.LNKTYPE, "../../etc/passwd"), "it is not a file"),
         (special(tarfile.DIRTYPE), "it is not a file"),
         (special(tarfile.FIFOTYPE), "it is not a file"),
         (b"<html>", "cannot be read"),
         (b"", "cannot be read"),
-        (archive({NAME: bytes(range(256)) * 5000})[:700], "cannot be read"),
+        (tarred({NAME: bytes(range(256)) * 5000}, "w:gz")[:700], "cannot be read"),
     ],
 )
 def test_what_is_no_such_archive_is_refused(tmp_path: Path, data: bytes, why: str) -> None:
@@ -133,4 +133,4 @@ def test_what_is_no_such_archive_is_refused(tmp_path: Path, data: bytes, why: st
 def test_a_program_that_would_fill_the_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.host.download._LARGEST", 3)
     with pytest.raises(LaunchError, match="does not contain"):
-        read(tmp_path, archive({NAME: b"four"}))
+        read(tmp_path, tarred({NAME: b"four"}, "w:gz"))

@@ -1,9 +1,7 @@
 """From a server's first answer to an API that is ready."""
 
-import io
 import json
 import stat
-import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +21,7 @@ from tasks.process.command import CommandFailed
 from tests.facts.inspected import container
 from tests.given import facts
 from tests.given_engine import ME, OTHER
-from tests.programs import Answer, FakePrograms, context
+from tests.programs import Answer, FakePrograms, context, tarred
 
 WRITTEN = """apiVersion: v1
 kind: Config
@@ -37,16 +35,9 @@ SERVER = container("server-0", "server")
 COPY = f"docker cp {SERVER['Id']}:/output/kubeconfig.yaml -"
 
 
-def archive(text: str, **header: object) -> bytes:
+def archive(text: str, **header: Any) -> bytes:
     """As `docker cp … -` writes it."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as result:
-        info = tarfile.TarInfo("kubeconfig.yaml")
-        info.size = len(text.encode())
-        for name, value in header.items():
-            setattr(info, name, value)
-        result.addfile(info, io.BytesIO(text.encode()))
-    return buffer.getvalue()
+    return tarred({"kubeconfig.yaml": text}, **header)
 
 
 def programs(*answers: Answer | bytes) -> FakePrograms:

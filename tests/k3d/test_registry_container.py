@@ -1,9 +1,7 @@
 """How the container of a registry is created: once, with its login, at a free port."""
 
 import contextlib
-import io
 import json
-import tarfile
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +22,7 @@ from tasks.settings.schema import Cache
 from tests.facts import inspected
 from tests.given import act, facts, settings
 from tests.given_engine import ABSENT, GHCR, ONLY_GHCR, ONLY_PUSH, PUSHED, engine, only, ports, there
-from tests.programs import Answer, Call, context, visible
+from tests.programs import Answer, Call, context, tarred, visible
 
 LOGIN = {"upstream": "ghcr.io", "username_env": "CACHE_USER", "password_env": "CACHE_PASSWORD"}
 WITH_LOGIN = settings(registries={"push": False, "caches": [LOGIN]})
@@ -214,12 +212,7 @@ def test_a_port_that_is_taken_after_all(tmp_path: Path, probed: list[int]) -> No
 
 def archive(text: str) -> Answer:
     """A file as `docker cp NAME:FILE -` gives it."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as built:
-        entry = tarfile.TarInfo("scheduler-state.json")
-        entry.size = len(text)
-        built.addfile(entry, io.BytesIO(text.encode()))
-    return Answer(raw=packed.getvalue())
+    return Answer(raw=tarred({"scheduler-state.json": text}))
 
 
 @pytest.mark.parametrize(

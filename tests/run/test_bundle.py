@@ -2,9 +2,7 @@
 
 import gzip
 import hashlib
-import io
 import json
-import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +34,7 @@ from tasks.settings.derived import cache_container
 from tests import given
 from tests.checks.given import engine
 from tests.given_live import FakeApi, obj, reached
-from tests.programs import Call, FakePrograms, context
+from tests.programs import Call, FakePrograms, context, tarred
 
 IMAGE = "rancher/k3s:v1"
 LAYER, CONFIG = b"layer", b"{}"
@@ -172,11 +170,7 @@ def saving(files: dict[str, bytes]) -> Callable[[Call], str]:
 
     def save(requested: Call) -> str:
         listed = json.dumps([{"Config": "config", "RepoTags": None, "Layers": ["layer"]}]).encode()
-        with tarfile.open(requested.command.argv[3], "w") as tar:
-            for name, content in {"manifest.json": listed, **files}.items():
-                header = tarfile.TarInfo(name)
-                header.size = len(content)
-                tar.addfile(header, io.BytesIO(content))
+        Path(requested.command.argv[3]).write_bytes(tarred({"manifest.json": listed, **files}))
         return ""
 
     return save

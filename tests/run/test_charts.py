@@ -20,7 +20,7 @@ from tasks.run.charts import REPOSITORIES, Chart, chart_of, fetch_steps
 from tasks.settings.schema import Release
 from tests import given
 from tests.given_live import named
-from tests.programs import Answer, Call, FakePrograms
+from tests.programs import Answer, Call, FakePrograms, tarred
 
 SETTINGS = given.settings(
     helm={"repositories": {"one": "https://one.example.com", "two": "https://two.example.com/charts"}, "releases": []}
@@ -38,10 +38,7 @@ def pulling(request: Call) -> Answer:
 
 def archived(path: Path, text: str) -> None:
     """An archive of a chart whose Chart.yaml is this text."""
-    with tarfile.open(path, "w:gz") as archive:
-        member = tarfile.TarInfo("app/Chart.yaml")
-        member.size = len(text)
-        archive.addfile(member, io.BytesIO(text.encode()))
+    path.write_bytes(tarred({"app/Chart.yaml": text}, "w:gz"))
 
 
 def chart_text(path: str) -> str:
