@@ -201,7 +201,7 @@ def _names(facts: Facts) -> set[str]:
 
 
 def _endpoints(facts: Facts, context: Context) -> Report | None:
-    from tasks.kube.client import endpoints
+    from tasks.kube.endpoints import endpoints
     from tasks.kube.wait import poll
 
     bad: list[str] = []

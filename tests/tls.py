@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from tasks.kube.credentials import Credentials
+from tasks.kube.client import Credentials
 
 # Nothing but what an old cluster's authority has: no key usage, no key identifiers. Python 3.13 refuses
 # such certificates unless told otherwise; kubectl does not.

@@ -6,9 +6,10 @@ from typing import Any
 from tasks.clients.helm import MANAGER as HELM
 from tasks.facts.facts import Live, concurrently
 from tasks.kube.addresses import joining, of_nodes
-from tasks.kube.client import Api, endpoints, permitted
+from tasks.kube.client import Api, permitted
 from tasks.kube.components import SERVICE_NAMESPACE, Use, component, in_use
 from tasks.kube.drift import conflicts, unheld
+from tasks.kube.endpoints import endpoints
 from tasks.kube.objects import FIELD_MANAGER, Key, Resources, live
 from tasks.kube.ownership import RELEASE_NAME
 from tasks.kube.readiness import node_ready, workload_ready

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from urllib.parse import urlsplit
 
 from tasks.core.errors import LaunchError
 
@@ -98,6 +103,167 @@ class Stream(Protocol):
         """End the stream; from any thread."""
 
 
+_CLUSTER = frozenset(
+    [
+        "server",
+        "certificate-authority-data",
+        "tls-server-name",
+        "insecure-skip-tls-verify",
+        "extensions",
+        "disable-compression",
+    ]
+)
+_USER = frozenset({"client-certificate-data", "client-key-data", "token", "tokenFile", "exec", "extensions"})
+"""Fields of a kubeconfig that are supported here; anything else is left to kubectl."""
+TOKEN = re.compile(r"[!-~]+")
+"""What a header can hold (RFC 6750, 2.1)."""
+_API = "client.authentication.k8s.io/"
+_MODES = {f"{_API}v1": "", f"{_API}v1beta1": "IfAvailable"}
+"""Supported versions of a plugin's answer, and the `interactiveMode` without which it is invalid, or its default
+(client-go: `tools/clientcmd/api/v1/defaults.go`)."""
+_EXTENSION = f"{_API}exec"
+"""The extension of a cluster that is passed to plugins (client-go: `tools/clientcmd/client_config.go`)."""
+
+
+class Login(NamedTuple):
+    """What authenticates a request: a token, or a certificate and its key as PEM, or both."""
+
+    token: str = ""
+    certificate: bytes = b""
+    key: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plugin:
+    """A credential plugin, to be run without a terminal."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    """With KUBERNETES_EXEC_INFO."""
+    version: str
+    hint: str = ""
+    """How to install it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """A cluster's address, the authorities of its certificate (the system's, if empty), and a user's login."""
+
+    server: str
+    ca: bytes
+    certificate: bytes = b""
+    key: bytes = field(default=b"", repr=False)
+    token: str = field(default="", repr=False)
+    token_file: Path | None = None
+    plugin: Plugin | None = None
+    name: str = ""
+    """The name that the server's certificate must have; the address's own, if empty."""
+    insecure: bool = False
+    """Whether the user has switched off the verification of the server."""
+
+    @property
+    def login(self) -> Login:
+        """The login that the kubeconfig itself has."""
+        return Login(self.token, self.certificate, self.key)
+
+
+def credentials(kubeconfig: str) -> Credentials | None:
+    """Credentials of the current context; None for what is left to kubectl, which also reports what is invalid.
+
+    That is: auth providers, passwords, impersonation, proxies, certificate files, and plugins that need a terminal.
+    """
+    _name, cluster, _user, user = context_of(kubeconfig)
+    server, insecure = str(cluster.get("server", "")), bool(cluster.get("insecure-skip-tls-verify"))
+    if not server.startswith("https://") or _more(cluster, _CLUSTER) or _more(user, _USER):
+        return None
+    try:
+        ca, certificate, key = (
+            base64.b64decode("".join(str(part).split()), validate=True)
+            for part in (
+                cluster.get("certificate-authority-data") or "",
+                user.get("client-certificate-data") or "",
+                user.get("client-key-data") or "",
+            )
+        )
+    except binascii.Error:
+        return None
+    token, file = str(user.get("token") or ""), str(user.get("tokenFile") or "")
+    plugin = _plugin(user["exec"], cluster) if user.get("exec") else None
+    if (token and not TOKEN.fullmatch(token)) or (file and not (read_token(Path(file)) or token)):
+        return None
+    if bool(certificate) != bool(key) or bool(user.get("exec")) != (plugin is not None) or (insecure and ca):
+        return None
+    if bool(plugin) == bool(certificate or token or file):  # no login, or a plugin that client-go would not run
+        return None
+    return Credentials(
+        server=server,
+        ca=ca,
+        certificate=certificate,
+        key=key,
+        token=token,
+        token_file=Path(file) if file else None,
+        plugin=plugin,
+        name=str(cluster.get("tls-server-name") or ""),
+        insecure=insecure,
+    )
+
+
+def context_of(kubeconfig: str) -> tuple[str, Mapping[str, Any], str, Mapping[str, Any]]:
+    """The current context's name, its cluster, the name of its user, and that user; each is empty if there is none."""
+    from tasks.core import yaml
+
+    try:
+        document = yaml.load(kubeconfig)
+    except yaml.YamlError:
+        document = None
+    if not isinstance(document, Mapping):
+        return "", {}, "", {}
+    name = str(document.get("current-context") or "")
+    context = _named(document, "contexts", "context", name)
+    cluster, user = str(context.get("cluster") or ""), str(context.get("user") or "")
+    return name, _named(document, "clusters", "cluster", cluster), user, _named(document, "users", "user", user)
+
+
+def _more(part: Mapping[str, Any], known: frozenset[str]) -> bool:
+    return any(value for name, value in part.items() if name not in known)
+
+
+def _named(document: Mapping[str, Any], rows: str, kind: str, name: str) -> Mapping[str, Any]:
+    found = [row for row in document.get(rows) or () if row.get("name") == name]
+    part: Mapping[str, Any] = (found[0].get(kind) if found else None) or {}
+    return part
+
+
+def read_token(file: Path) -> str:
+    """The token in a file; empty if there is none."""
+    try:
+        text = file.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+    return text if TOKEN.fullmatch(text) else ""
+
+
+def _plugin(given: Mapping[str, Any], cluster: Mapping[str, Any]) -> Plugin | None:
+    """A user's plugin; None if it is invalid, or `interactiveMode` is Always: kubectl reports both."""
+    version, env = str(given.get("apiVersion")), given.get("env") or ()
+    mode = given.get("interactiveMode") or _MODES.get(version)
+    if version not in _MODES or mode not in ("Never", "IfAvailable") or not given.get("command"):
+        return None
+    spec: dict[str, Any] = {"interactive": False}
+    if given.get("provideClusterInfo"):
+        spec["cluster"] = {name: value for name, value in cluster.items() if value and name != "extensions"}
+        more = [each.get("extension") for each in cluster.get("extensions") or () if each.get("name") == _EXTENSION]
+        if more:
+            spec["cluster"]["config"] = more[0]
+    info = json.dumps({"kind": "ExecCredential", "apiVersion": version, "spec": spec})
+    return Plugin(
+        argv=(str(given["command"]), *map(str, given.get("args") or ())),
+        env={**{str(row["name"]): str(row.get("value") or "") for row in env}, "KUBERNETES_EXEC_INFO": info},
+        version=version,
+        hint=" ".join(str(given.get("installHint") or "").split()),
+    )
+
+
 def content(path: str, code: int, text: str) -> Any:  # noqa: ANN401 - any JSON document
     """The body of a response; raises `ApiError` for a status other than 200, with the server's message."""
     try:
@@ -143,6 +309,18 @@ def port_answers(host: str, port: int, timeout: float = 1.0) -> bool:
             return True
     except (OSError, ValueError):
         return False
+
+
+def proxy_of(server: str, environ: Mapping[str, str]) -> str:
+    """The proxy that an environment names for an API's address, without its login; empty: none. Never for loopback."""
+    if not any(name.lower().endswith("s_proxy") for name in environ):
+        return ""
+    from tasks.core.proxies import LOOPBACK, no_proxy, read
+
+    address = urlsplit(server)
+    host = address.hostname or "localhost"
+    found = None if no_proxy(",".join(LOOPBACK)).covers(host) else read(environ).of("https", host, address.port or 443)
+    return found.shown if found else ""
 
 
 def ready(api: Api) -> bool:
@@ -204,43 +382,3 @@ def _passes(error: ApiError, path: str) -> bool:
     if error.code == 503 and (group := _DISCOVERY.fullmatch(path)) and not built_in(group[1]):
         return False
     return isinstance(error, NoAnswer | Busy) or error.code in (429, 502, 503, 504)
-
-
-_PLAIN = ("/api", "/apis", "/healthz", "/healthz/etcd", "/readyz")
-_HOOKS = ("start-apiserver-admission-initializer", "start-kube-apiserver-admission-initializer")
-"""The admission hook's name today, and its name before 1.30 (measured on 1.30 to 1.36)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """The state of one health endpoint: ok, failing, or not offered, which is no failure."""
-
-    name: str
-    state: str
-    detail: str = ""
-
-
-def endpoints(api: Api) -> list[Endpoint]:
-    """Query all of them. A server that does not answer fails each."""
-    try:
-        verbose = api.raw("/readyz?verbose")[1]
-    except ApiError as error:
-        return [Endpoint(name=path, state="failing", detail=error.why or error.what) for path in _PLAIN]
-    offered = set(re.findall(r"\[[+-]\](?:poststarthook/)?(\S+)", verbose))
-    hooks = [f"/healthz/poststarthook/{hook}" for hook in _HOOKS if hook in offered] or [
-        f"/healthz/poststarthook/{_HOOKS[0]}"
-    ]
-    return [_query(api, path) for path in (*_PLAIN, *hooks)]
-
-
-def _query(api: Api, path: str) -> Endpoint:
-    try:
-        code, text = api.raw(path)
-    except ApiError as error:
-        return Endpoint(name=path, state="failing", detail=error.why or error.what)
-    if code == 200:
-        return Endpoint(name=path, state="ok")
-    if code in (403, 404):
-        return Endpoint(name=path, state="not offered", detail=f"HTTP {code}")
-    failed = re.findall(r"\[-\](\S+) failed", text)
-    return Endpoint(name=path, state="failing", detail=", ".join(failed) or f"HTTP {code}")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from tasks.core.redact import bare_address
-from tasks.kube.client import READ, WRITE, Api, ApiError, NoAnswer, explained
+from tasks.kube.client import READ, WRITE, Api, ApiError, NoAnswer, explained, proxy_of
 from tasks.process.command import Command, CommandFailed, DeadlinePassed
 from tasks.process.programs import Programs
 
@@ -97,15 +96,3 @@ def _status(stderr: str) -> int | None:
         return 422
     reason = re.search(r"^Error from server \((\w+)\)", stderr, re.MULTILINE)
     return _REASONS.get(reason[1]) if reason else None
-
-
-def proxy_of(server: str, environ: Mapping[str, str]) -> str:
-    """The proxy that an environment names for an API's address, without its login; empty: none. Never for loopback."""
-    if not any(name.lower().endswith("s_proxy") for name in environ):
-        return ""
-    from tasks.core.proxies import LOOPBACK, no_proxy, read
-
-    address = urlsplit(server)
-    host = address.hostname or "localhost"
-    found = None if no_proxy(",".join(LOOPBACK)).covers(host) else read(environ).of("https", host, address.port or 443)
-    return found.shown if found else ""

@@ -19,12 +19,24 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from tasks.core.files import prefix
-from tasks.kube.client import READ, WRITE, Api, ApiError, Busy, NoAnswer, content, explained
-from tasks.kube.credentials import Credentials, Given, Login, Source, conceal_login, credentials, rejected, source
-from tasks.kube.kubectl_transport import KubectlApi, proxy_of
+from tasks.kube.client import (
+    READ,
+    WRITE,
+    Api,
+    ApiError,
+    Busy,
+    Credentials,
+    Login,
+    NoAnswer,
+    content,
+    credentials,
+    explained,
+    proxy_of,
+)
 from tasks.process.programs import Programs
 
 _CONNECT = 5.0
@@ -42,6 +54,16 @@ _QUIET = 330.0
 """Seconds of silence after which a watch is closed: the server ends it after at most 300 s, as requested."""
 _IDLE = 8
 """Idle connections in the pool."""
+
+
+class Source(Protocol):
+    """Where the login of a request comes from. Thread-safe."""
+
+    def current(self) -> Login:
+        """The login to use now. Raises `ApiError`."""
+
+    def renewed(self, rejected: Login) -> Login:
+        """The login to use after the API has rejected one: the same if there is no other. Raises `ApiError`."""
 
 
 class _Connection(http.client.HTTPSConnection):
@@ -77,7 +99,7 @@ class HttpsApi(Api):
         self._host, self._port = address.hostname or "127.0.0.1", address.port or 443
         self._prefix = address.path.rstrip("/")
         self._read, self._write = read, write
-        self._access, self._source, self._whose = access, login or Given(access), whose
+        self._access, self._source, self._whose = access, login, whose
         self._used = access.login
         self._tls = _trust(access, access.login)
         self._lock = threading.Lock()
@@ -131,6 +153,8 @@ class HttpsApi(Api):
 
     def _login(self, rejected: Login | None = None) -> Login:
         """The current login, or the one after a rejected one. Raises `ApiError`."""
+        if self._source is None:
+            return self._used
         login = self._source.current() if rejected is None else self._source.renewed(rejected)
         with self._lock:
             if login[1:] != self._used[1:]:  # another certificate needs other connections
@@ -314,14 +338,18 @@ def open_api(kubeconfig: Path, programs: Programs, foreign: bool = False) -> Api
     `foreign`: whether it is a context of the user's, whose login is named where the API rejects it.
     """
     text = kubeconfig.read_text(encoding="utf-8")
-    access, whose = credentials(text), None
+    access, whose, login = credentials(text), None, None
     if foreign:
-        conceal_login(text)
-        whose = partial(rejected, text, programs.env)
+        from tasks.kube import logins
+
+        logins.conceal_login(text)
+        whose, login = partial(logins.rejected, text, programs.env), logins.source(access, kubeconfig, programs)
     if access is not None and not proxy_of(access.server, programs.env):
         with contextlib.suppress(ValueError, ssl.SSLError):  # kubectl reports what is wrong with its certificates
-            api = HttpsApi(access, source(access, kubeconfig, programs), whose=whose)
+            api = HttpsApi(access, login, whose=whose)
             # the system's authorities may be where kubectl finds them and OpenSSL does not
             if access.ca or access.insecure or api.verified():
                 return api
+    from tasks.kube.kubectl_transport import KubectlApi
+
     return KubectlApi(programs, kubeconfig, whose=whose)

@@ -13,7 +13,6 @@ from tasks.facts.facts import Facts
 from tasks.kube import objects
 from tasks.kube.drift import differences
 from tasks.settings.derived import STEP_RECORD
-from tasks.settings.needs import own_steps
 from tasks.settings.schema import Settings
 from tasks.settings.valid import SYSTEM_NAMESPACES, dns_label
 
@@ -321,4 +320,6 @@ def marker_keys(facts: Facts, parts: Collection[str]) -> list[objects.Key]:
     """The keys of all records that a launch of these parts reads."""
     if "steps" not in parts:
         return []
+    from tasks.settings.needs import own_steps
+
     return [marker_key(facts, step.name) for step in own_steps(facts.settings) if step.inputs is not None]

@@ -19,8 +19,7 @@ from tasks.facts.facts import Facts, Shape, read_objects
 from tasks.facts.machine import sizing
 from tasks.facts.mounts import agents
 from tasks.facts.secrets import read_secrets
-from tasks.kube.client import ApiError, RetryingApi, ready
-from tasks.kube.credentials import credentials
+from tasks.kube.client import ApiError, RetryingApi, credentials, ready
 from tasks.kube.objects import key
 from tasks.process.programs import Programs
 from tasks.run.desired import desired_keys, desired_namespaces, marker_keys

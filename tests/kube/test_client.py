@@ -11,8 +11,17 @@ from typing import Any
 
 import pytest
 
-from tasks.kube.client import ApiError, Busy, Endpoint, NoAnswer, RetryingApi, content, endpoints, port_answers, ready
-from tasks.kube.credentials import Credentials
+from tasks.kube.client import (
+    ApiError,
+    Busy,
+    Credentials,
+    NoAnswer,
+    RetryingApi,
+    content,
+    port_answers,
+    ready,
+)
+from tasks.kube.endpoints import Endpoint, endpoints
 from tasks.kube.kubectl_transport import KubectlApi
 from tasks.kube.transport import HttpsApi, open_api
 from tests.given_live import FakeApi

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from tasks.core.redact import redact
-from tasks.kube.client import ApiError
-from tasks.kube.credentials import Credentials, Login, conceal_login, credentials, rejected, source
+from tasks.kube.client import ApiError, Credentials, Login, credentials
+from tasks.kube.logins import conceal_login, rejected, source
 from tasks.process.login import cache_of, cached_logins
 from tasks.process.runner import CannotStart
 from tests.programs import Answer, Call, FakePrograms
@@ -167,7 +167,7 @@ def test_a_plugin_is_run_again_before_its_answer_expires(
     found = plugin(tmp_path, programs)
     assert found.current().token == "t1"
     now = time.time() + later
-    monkeypatch.setattr("tasks.kube.credentials.time.time", lambda: now)
+    monkeypatch.setattr("tasks.kube.logins.time.time", lambda: now)
     assert found.current().token == f"t{runs}"
     assert len(programs.calls) == runs
 
@@ -247,7 +247,7 @@ def test_a_token_file_is_read_again_and_its_last_token_stays(tmp_path: Path) -> 
     file.write_text("token-number-1\n")
     access = credentials(text({"tokenFile": str(file)}))
     assert access is not None
-    found = source(access, tmp_path / "kubeconfig", FakePrograms())
+    found: Any = source(access, tmp_path, FakePrograms())
     assert found.current() == Login(token="token-number-1")
     file.write_text("token-number-2")
     assert found.renewed(found.current()) == Login(token="token-number-2")
@@ -256,7 +256,8 @@ def test_a_token_file_is_read_again_and_its_last_token_stays(tmp_path: Path) -> 
     assert found.current() == Login(token="token-number-2")
     both = credentials(text({"tokenFile": str(file), "token": "t"}))
     assert both is not None
-    assert source(both, tmp_path, FakePrograms()).current().token == "t"
+    found = source(both, tmp_path, FakePrograms())
+    assert found.current().token == "t"
 
 
 @pytest.mark.parametrize(

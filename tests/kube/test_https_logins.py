@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.kube.client import ApiError
-from tasks.kube.credentials import Credentials, Login
+from tasks.kube.client import ApiError, Credentials, Login
 from tasks.kube.kubectl_transport import KubectlApi
 from tasks.kube.transport import HttpsApi, open_api
 from tests.programs import Answer, FakePrograms

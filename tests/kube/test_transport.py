@@ -227,7 +227,7 @@ def test_the_key_is_left_in_no_file(
 OPENS = """
 import pathlib, ssl, sys
 from tasks.kube.transport import HttpsApi
-from tasks.kube.credentials import Credentials
+from tasks.kube.client import Credentials
 ca, certificate, key = (pathlib.Path(name).read_bytes() for name in sys.argv[1:])
 try:
     HttpsApi(Credentials(server="https://127.0.0.1:1", ca=ca, certificate=certificate, key=key))
