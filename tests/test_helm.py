@@ -103,15 +103,12 @@ def test_a_release_is_skipped_only_if_it_is_unchanged(tmp_path: Path, changes: d
         assert step.skip == "r/app 1.0.0 and its values have not changed"
 
 
-CONTEXT = "k3d-openframe-dev"
-
-
 @pytest.mark.parametrize(
     ("changes", "named_as"),
     [
         (
             {},
-            f"no longer configured: old in web (helm uninstall old -n web --kube-context {CONTEXT} removes it)",
+            "no longer configured: old in web (helm uninstall old -n web --kube-context k3d-openframe-dev removes it)",
         ),
         ({"status": "uninstalled"}, None),
         ({"labels": {}}, None),  # not of this project

@@ -24,8 +24,6 @@ from tasks.view.live import Live, render
 from tests.view.plans import launch, ran, scene, step, texts
 from tests.view.terminal import Terminal
 
-END = "✓"
-
 
 @dataclass
 class Window:
@@ -128,7 +126,7 @@ def test_one_area_and_each_end_once_after_every_change_of_size(sizes: list[tuple
             assert " done" in visible[-1]
             assert len(visible) <= size[1]
             assert shown.terminal.wrapped == 0
-        ends = [text for text in shown.terminal.shown if text.startswith(END)]
+        ends = [text for text in shown.terminal.shown if text.startswith("✓")]
         starts = [text[:14] for text in ends]
         assert len(set(starts)) == len(starts)
 
