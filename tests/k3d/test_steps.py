@@ -185,28 +185,6 @@ def test_the_node_of_an_agent_whose_container_was_removed_is_removed(tmp_path: P
     assert json.loads(call.command.stdin or "")["metadata"] == {"name": names[3]}
 
 
-def test_the_first_agents_get_the_arguments_that_are_for_them(tmp_path: Path) -> None:
-    args = {
-        "k3s": [
-            "--snapshotter=native",
-            "node-taint=a=b:NoSchedule@agent:1",
-            "cluster-cidr=10.52.0.0/16",
-            "v=4@server:*",
-        ]
-    }
-    k3d = FakePrograms(otherwise=Answer())
-    present = cluster_state(Presence.RUNNING, node("server-0"))
-    chosen = settings(cluster={"args": args})
-    given = facts(
-        tmp_path, settings=chosen, presence=Presence.RUNNING, cluster=present, shape=shape(2), k3d_programs=k3d
-    )
-    for step in steps(given):
-        if step.skip is None:
-            act(step)
-    own = [[word for word in line.split() if word.startswith("--") and "-arg" not in word][4:-1] for line in k3d.lines]
-    assert own == [["--snapshotter=native"], ["--snapshotter=native", "--node-taint=a=b:NoSchedule"]]
-
-
 @pytest.mark.parametrize(
     ("servers", "kubelet", "refused"),
     [(1, {}, False), (1, {"maxPods": 50}, False), (3, {}, False), (3, {"maxPods": 50}, True)],

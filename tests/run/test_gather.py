@@ -10,7 +10,6 @@ from tasks.core.errors import BadInput, LaunchError, NoEngine
 from tasks.facts.cluster import Presence
 from tasks.run.gather import gather
 from tests.given_engine import INFO, OTHER, Machine
-from tests.given_live import obj
 from tests.programs import Answer
 
 ALL = ("prepull", "registry", "cluster", "namespaces", "secrets", "manifests", "helm", "health")
@@ -59,18 +58,6 @@ def test_the_machine_decides_what_is_not_configured(
 @pytest.mark.parametrize(("above", "pulls"), [((), None), (("pool.downloads",), 3)])
 def test_pulls_of_nodes_have_a_bound_if_it_is_set(machine: Machine, above: tuple[str, ...], pulls: int | None) -> None:
     assert gather(machine.session(above=above), ()).shape.parallel_pulls == pulls
-
-
-@pytest.mark.parametrize(
-    ("running", "complete", "presence"),
-    [(True, True, Presence.RUNNING), (False, True, Presence.STOPPED), (True, False, Presence.INCOMPLETE)],
-)
-def test_a_cluster_is_found_as_it_stands(machine: Machine, running: bool, complete: bool, presence: Presence) -> None:
-    machine.make(running=running)
-    machine.complete = complete
-    found = gather(machine.session(), ALL)
-    assert found.cluster.presence is presence
-    assert (found.live is not None) is (presence is Presence.RUNNING)
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -224,11 +211,3 @@ def test_an_api_whose_server_died_is_told_with_the_cause(machine: Machine, monke
     error = silent(machine, monkeypatch, logs)
     assert "k3d-openframe-dev-server-0" in error.what
     assert "--x" in f"{error.what} {error.why}"
-
-
-def test_only_wanted_objects_and_configured_releases_are_looked_at(machine: Machine) -> None:
-    machine.make()
-    machine.api.put(obj("Namespace", "platform"), obj("Namespace", "other"))
-    live = gather(machine.session(), ALL).live
-    assert live is not None
-    assert [key.name for key in live.objects if key.kind == "Namespace"] == ["platform"]

@@ -89,19 +89,6 @@ def test_one_that_says_nothing_needs_the_cluster(tmp_path: Path) -> None:
     assert "steps: s0" in found["cluster: watch the nodes"].until
 
 
-def test_the_users_manifests_may_come_before_a_release(tmp_path: Path) -> None:
-    """What is applied otherwise awaits what is being installed: here that would be a ring."""
-    made = facts(tmp_path, {"needs": ["mine.yaml"], "before": ["release:db"]})
-    found = plan(made)
-    db, api = made.releases
-    assert "steps: s0" in found[derived.install_name(db)].needs
-    assert found[derived.manifests_name(())].awaits == (
-        derived.install_name(api),
-        derived.ready_name(api),
-        derived.SYSTEM_READY,
-    )
-
-
 def remembered(made: Facts, number: int = 0) -> Object:
     own = made.settings.steps[number]
     reached(made, FakeApi(*made.live.objects.values() if made.live else ()))

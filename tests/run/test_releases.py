@@ -67,21 +67,6 @@ def test_values_are_merged_as_helm_does(
     assert merged(tmp_path, *files, **values) == result
 
 
-def test_placeholders_are_filled_in_texts_of_files_and_settings(tmp_path: Path) -> None:
-    found = merged(
-        tmp_path,
-        "host: 'x.${DOMAIN}'\n${IP}: key\nports: ['${IP}:80', 80]\nother: '${HOME} $IP {{ .Values.x }}'",
-        host2="${DOMAIN}${IP}",
-    )
-    assert found == {
-        "host": "x.example.test",
-        "${IP}": "key",
-        "ports": ["10.0.0.1:80", 80],
-        "other": "${HOME} $IP {{ .Values.x }}",
-        "host2": "example.test10.0.0.1",
-    }
-
-
 def test_files_are_seen_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, home = tmp_path / "root", tmp_path / "home"
     for folder, number in ((root, 1), (home, 2)):
