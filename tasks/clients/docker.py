@@ -278,10 +278,10 @@ def limit(containers: Sequence[str], cpus: float, memory: int) -> Command:
 
 
 def events(cluster: str) -> Command:
-    """Events of a cluster's containers from now on, one JSON object per line."""
+    """Events of a cluster's containers from now on, one JSON object per line. Codes besides 0 are those of signals."""
     chosen = ("type=container", f"label={CLUSTER_LABEL}={cluster}", "event=start", "event=die", "event=oom")
     argv = ("docker", "events", *repeated("--filter", chosen), "--format", "{{json .}}")
-    return Command(argv=argv, deadline=86400.0, ok=(0, -15, 143))
+    return Command(argv=argv, deadline=86400.0, ok=(0, -9, -15, 137, 143))
 
 
 def follow(container: str, since: str) -> Command:

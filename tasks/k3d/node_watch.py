@@ -223,7 +223,8 @@ def watch_nodes(facts: Facts, context: Context) -> Report | None:
     release = context.cancelled.call(watch.stop.set)
     watch.begin()
     try:
-        facts.programs.run(docker.events(facts.name), watch.context(), listen=watch.event, quiet=True)
+        while facts.programs.run(docker.events(facts.name), watch.context(), listen=watch.event, quiet=True).code:
+            pass  # a signal has ended this client, not the engine: watch again
         if not watch.stop.is_set():
             raise engine_gone()
     except CommandFailed as error:

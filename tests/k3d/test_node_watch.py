@@ -366,3 +366,10 @@ def test_the_engine_ends(tmp_path: Path, answer: Answer) -> None:
     given = facts(tmp_path, FakePrograms(answers={"docker events": answer}))
     with pytest.raises(LaunchError, match="the Docker engine has stopped, or was restarted"):
         watch_nodes(given, context())
+
+
+def test_a_client_that_a_signal_has_ended_is_not_the_engine(tmp_path: Path) -> None:
+    programs = FakePrograms(answers={"docker events": [Answer(code=-15), Answer(code=137), Answer()]})
+    with pytest.raises(LaunchError, match="the Docker engine has stopped, or was restarted"):
+        watch_nodes(facts(tmp_path, programs), context())
+    assert len(programs.calls_of("docker events")) == 3, "only an end without a signal is the engine's"
