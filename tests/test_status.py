@@ -107,11 +107,15 @@ def test_objects_that_are_no_longer_configured_stay_and_are_reported(
     launched: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """They may be in use: no drift. A copy of the label that a controller or a person made is no object of ours."""
-    launched.api.put(finish(obj("ConfigMap", "old", "platform")))
-    launched.api.put(finish(obj("IngressRoute", "old", "platform")))
-    launched.api.put(finish(obj("Namespace", "former")))
+    own: dict[str, Any] = {"metadata": {"managedFields": [{"manager": FIELD_MANAGER, "operation": "Apply"}]}}
+    launched.api.put(finish(obj("ConfigMap", "old", "platform", **own)))
+    launched.api.put(finish(obj("IngressRoute", "old", "platform", **own)))
+    launched.api.put(finish(obj("Namespace", "former", **own)))
     launched.api.put(obj("Service", "copied", "platform", labels={MANAGED_BY: FIELD_MANAGER}))
-    launched.api.put(finish(obj("Pod", "dependent", "platform", owner=("Deployment", "a"))))
+    theirs: dict[str, Any] = {"metadata": {"managedFields": [{"manager": "kubectl-edit", "operation": "Update"}]}}
+    launched.api.put(finish(obj("Secret", "copied", "platform", **theirs)))
+    launched.api.put(finish(obj("ConfigMap", "copied", "platform", **theirs)))
+    launched.api.put(finish(obj("Pod", "dependent", "platform", owner=("Deployment", "a"), **own)))
     code, found = rows(launched, capsys)
     assert code == 0
     state, detail = found["objects that stay"]

@@ -274,9 +274,8 @@ def content(path: str, code: int, text: str) -> Any:  # noqa: ANN401 - any JSON 
         message = found.get("message", "") if isinstance(found, dict) else _plain_text(text)
         error = ApiError(code, f"the API answered {code} to {path}", str(message))
         if code in (401, 403):
-            prefix = (
-                f"Error from server ({'Unauthorized' if code == 401 else 'Forbidden'}): "  # kubectl says so already
-            )
+            # kubectl's message begins with it
+            prefix = f"Error from server ({'Unauthorized' if code == 401 else 'Forbidden'}): "
             error = explained(error, prefix + str(message).removeprefix(prefix))
         raise error
     if found is None:

@@ -242,7 +242,7 @@ def _why(facts: Facts, release: Release, chart: Chart, why: str) -> str:
 def objects_left(facts: Facts, parts: Collection[str]) -> list[str]:
     """Objects that this project applied and that are no longer configured, each with the command that removes it.
 
-    Lists every kind. Raises `ApiError`.
+    Not a copy that somebody else made with its labels. Lists every kind. Raises `ApiError`.
     """
     api, wanted = facts.api(), desired_keys(facts, parts)
     own = (MANAGED_BY, FIELD_MANAGER) if facts.owns_cluster else (CREATED_BY, facts.environment)
@@ -251,7 +251,11 @@ def objects_left(facts: Facts, parts: Collection[str]) -> list[str]:
     found = []
     for each, there in sorted(labelled(api, kinds(api)[0], *own, spaces).items.items()):
         metadata, group = there["metadata"], group_of(each.api_version)
-        applied = is_marked(there) or is_secret(there) if facts.owns_cluster else created_by(there) == own[1]
+        if facts.owns_cluster:
+            managers = [entry.get("manager") for entry in metadata.get("managedFields") or ()]
+            applied = FIELD_MANAGER in managers and (is_marked(there) or is_secret(there))
+        else:
+            applied = created_by(there) == facts.environment
         copied = metadata.get("ownerReferences") or metadata.get("deletionTimestamp")
         if not applied or copied or each.name.startswith(STEP_RECORD) or (group, *each[1:]) in configured:
             continue
